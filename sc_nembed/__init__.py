@@ -1,0 +1,1 @@
+"""Neighbor embeddings (t-SNE and relatives) of single cells, straight from AnnData."""

@@ -1,0 +1,76 @@
+"""Attraction along the edges of P for the Student kernel, 4 Σⱼ pᵢⱼ (−d log q/du) (zᵢ − zⱼ), with its curvature and value."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernel
+from .elementary import log_above_one
+
+
+@kernel
+def student_2d(chunk, begin, end, indptr, indices, weights, positions, dof, gradient, curvature):
+    scale = np.float32(2 * (dof + 1))
+    shift = np.float32(dof)
+    for i in range(begin, end):
+        x, y = positions[i, 0], positions[i, 1]
+        sum_x = sum_y = total = np.float32(0)
+        for edge in range(indptr[i], indptr[i + 1]):
+            j = indices[edge]
+            dx, dy = x - positions[j, 0], y - positions[j, 1]
+            strength = weights[edge] / (shift + (dx * dx + dy * dy))
+            sum_x += strength * dx
+            sum_y += strength * dy
+            total += strength
+        gradient[i, 0], gradient[i, 1] = scale * sum_x, scale * sum_y
+        curvature[i] = scale * total
+
+
+@kernel
+def student_any_d(chunk, begin, end, indptr, indices, weights, positions, dof, gradient, curvature):
+    scale = np.float32(2 * (dof + 1))
+    shift = np.float32(dof)
+    n_components = positions.shape[1]
+    for i in range(begin, end):
+        total = np.float32(0)
+        for d in range(n_components):
+            gradient[i, d] = 0
+        for edge in range(indptr[i], indptr[i + 1]):
+            j = indices[edge]
+            sq_dist = np.float32(0)
+            for d in range(n_components):
+                difference = positions[i, d] - positions[j, d]
+                sq_dist += difference * difference
+            strength = weights[edge] / (shift + sq_dist)
+            for d in range(n_components):
+                gradient[i, d] += strength * (positions[i, d] - positions[j, d])
+            total += strength
+        for d in range(n_components):
+            gradient[i, d] *= scale
+        curvature[i] = scale * total
+
+
+@kernel
+def student_value(chunk, begin, end, indptr, indices, weights, positions, dof, partial):
+    """Σ over rows of −Σⱼ pᵢⱼ log qᵢⱼ, one partial sum per range."""
+    one, inverse = np.float32(1), np.float32(1 / dof)
+    n_components = positions.shape[1]
+    total = 0.0
+    for i in range(begin, end):
+        row = np.float32(0)
+        if n_components == 2:
+            x, y = positions[i, 0], positions[i, 1]
+            for edge in range(indptr[i], indptr[i + 1]):
+                j = indices[edge]
+                dx, dy = x - positions[j, 0], y - positions[j, 1]
+                row += weights[edge] * log_above_one(one + inverse * (dx * dx + dy * dy))
+        else:
+            for edge in range(indptr[i], indptr[i + 1]):
+                j = indices[edge]
+                sq_dist = np.float32(0)
+                for d in range(n_components):
+                    difference = positions[i, d] - positions[j, d]
+                    sq_dist += difference * difference
+                row += weights[edge] * log_above_one(one + inverse * sq_dist)
+        total += row
+    partial[chunk] = total * 0.5 * (dof + 1)

@@ -1,0 +1,57 @@
+"""Box of the points, weighted sums of forces and the preconditioned Nesterov step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernel
+
+
+@kernel
+def bounding_box(chunk, begin, end, points, lower, upper):
+    """Smallest and largest coordinate of the rows of a range, per dimension."""
+    for d in range(points.shape[1]):
+        low = high = points[begin, d]
+        for i in range(begin, end):
+            value = points[i, d]
+            low = min(low, value)
+            high = max(high, value)
+        lower[chunk, d], upper[chunk, d] = low, high
+
+
+@kernel
+def add_force(chunk, begin, end, weight, gradient, curvature, sum_gradient, sum_curvature):
+    """Add a weighted force; `curvature` has one entry where it is the same for all cells."""
+    stride = 1 if curvature.shape[0] > 1 else 0
+    for i in range(begin, end):
+        sum_curvature[i] += weight * curvature[i * stride]
+        for d in range(gradient.shape[1]):
+            sum_gradient[i, d] += weight * gradient[i, d]
+
+
+@kernel
+def dot(chunk, begin, end, left, right, partial):
+    total = 0.0
+    for i in range(begin, end):
+        for d in range(left.shape[1]):
+            total += np.float64(left[i, d]) * np.float64(right[i, d])
+    partial[chunk] = total
+
+
+@kernel
+def nesterov(chunk, begin, end, positions, velocity, gradient, curvature, rate, momentum, max_step):
+    """u ← m·u − s·g with |uᵢ| ≤ max_step, then z ← z + m·u − s·g, where s = rate / curvature; both in place."""
+    n_components = positions.shape[1]
+    for i in range(begin, end):
+        step = rate / curvature[i]
+        sq_norm = np.float32(0)
+        for d in range(n_components):
+            moved = momentum * velocity[i, d] - step * gradient[i, d]
+            velocity[i, d] = moved
+            sq_norm += moved * moved
+        shrink = np.float32(1)
+        if sq_norm > max_step * max_step:
+            shrink = max_step / np.sqrt(sq_norm)
+        for d in range(n_components):
+            velocity[i, d] *= shrink
+            positions[i, d] += momentum * velocity[i, d] - step * gradient[i, d]

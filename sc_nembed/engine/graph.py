@@ -1,0 +1,89 @@
+"""The two sparse shapes of the engine: who is near whom (`KnnGraph`) and how much (`AffinityMatrix`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class KnnGraph:
+    """Nearest neighbors of every cell, the cell itself left out.
+
+    Attributes
+    ----------
+    indices
+        (n, k) int32; -1 where a row has fewer than k neighbors (always at its end).
+    distances
+        (n, k) float32, not squared; inf where padded.
+    """
+
+    indices: Tensor  # (n, k)
+    distances: Tensor  # (n, k)
+
+    def __post_init__(self) -> None:
+        if self.indices.ndim != 2 or self.indices.shape != self.distances.shape:
+            raise ValueError(
+                "A KnnGraph needs `indices` and `distances` of one shape (n, k); "
+                f"got {tuple(self.indices.shape)} and {tuple(self.distances.shape)}."
+            )
+
+    @property
+    def n_obs(self) -> int:
+        return self.indices.shape[0]
+
+    @property
+    def n_neighbors(self) -> int:
+        return self.indices.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityMatrix:
+    """Input affinities P as CSR; symmetric, without a diagonal. A shard of it is a rectangle.
+
+    Attributes
+    ----------
+    indptr, indices, weights
+        CSR arrays: (n_rows + 1,) int64, (n_edges,) int32, (n_edges,) float32. Every edge is stored in both directions.
+    row_mass
+        (n_rows,) sums of the rows of P before it was symmetrised.
+    total
+        Sum of all entries; 1 where P is a distribution over pairs.
+    """
+
+    indptr: Tensor  # (n_rows + 1,)
+    indices: Tensor  # (n_edges,)
+    weights: Tensor  # (n_edges,)
+    n_rows: int
+    n_cols: int
+    first_row: int
+    row_mass: Tensor  # (n_rows,)
+    total: float
+
+    def __post_init__(self) -> None:
+        n_edges = self.indices.shape[0]
+        if self.indptr.shape != (self.n_rows + 1,) or self.weights.shape != (n_edges,):
+            raise ValueError(
+                f"An AffinityMatrix of {self.n_rows} rows needs `indptr` of {self.n_rows + 1} entries and as many `weights` "
+                f"as `indices`; got {tuple(self.indptr.shape)}, {tuple(self.weights.shape)} and {n_edges}."
+            )
+
+    @property
+    def n_edges(self) -> int:
+        return self.indices.shape[0]
+
+    def degrees(self) -> Tensor:
+        """Number of neighbors of each row, (n_rows,) int64."""
+        return self.indptr[1:] - self.indptr[:-1]
+
+    def entropy_term(self) -> float:
+        """Σ P log P, the constant that makes the cross-entropy a KL divergence."""
+        weights = self.weights[self.weights > 0].double()
+        return float((weights * weights.log()).sum())
+
+    def to(self, device: torch.device) -> AffinityMatrix:
+        """The same matrix on another device."""
+        names = ("indptr", "indices", "weights", "row_mass")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})

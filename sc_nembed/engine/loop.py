@@ -1,0 +1,180 @@
+"""The only loop: evaluate the terms, look at them at checks, let the optimizer move the positions.
+
+A check happens after the first step, after every `check_interval` steps and after the last. Its loss and gradient norm belong
+to the positions it reports, the learning rate and exaggeration to the step that led there. A loss that is not finite or
+explodes takes the run back to the last good check with half the rate; after five halvings it gives up.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from . import reductions
+from .callbacks import Callback, StepInfo
+from .optimizer import Optimizer, RateScheduler, weighted_sum
+from .schedule import Phase, Setting, unroll
+from .terms import Force, Objective
+
+MAX_HALVINGS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What stays the same during a run."""
+
+    objective: Objective
+    optimizer: Optimizer
+    strength: dict[str, float]  # weight of each term in the loss, at exaggeration 1
+    offset: float  # added to the loss: Σ P log P where P and Q are distributions
+    max_iter: int
+    check_interval: int
+    min_grad_norm: float
+    scheduler: type | None = None
+    scheduler_kwargs: dict[str, Any] | None = None
+    callbacks: tuple[Callback, ...] = ()
+    complete: Callable[[Tensor], Tensor] = lambda positions: positions  # adds the cells that take no part
+    interruptible: bool = False  # the first Ctrl-C ends the run and keeps the embedding
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Everything a run is. `optimize` copies it on entry, so that two runs can go on from one state."""
+
+    positions: Tensor  # (n, d)
+    start: Tensor  # (n, d) centred, what an anchor pulls to
+    optimizer: Any = None
+    step: int = 0
+    damping: float = 1.0  # factor on the rate, halved whenever the run explodes
+    setting: Setting | None = None  # of the last step, and the rate it was done with
+    rate: float = math.nan
+    history: tuple[dict[str, float], ...] = ()
+    stop_reason: str | None = None
+
+    def copied(self, optimizer: Optimizer) -> RunState:
+        kept = None if self.optimizer is None else optimizer.copy(self.optimizer)
+        return replace(self, positions=self.positions.clone(), optimizer=kept)
+
+
+def optimize(state: RunState, rules: Rules, phases: tuple[Phase, ...], *, final: bool = True, label: str = "") -> RunState:
+    """Do all steps of some phases; `final` says that no others follow, so that the last positions are checked too."""
+    run = _Run(state.copied(rules.optimizer), rules, label)
+    try:
+        return run.through(unroll(phases), final)
+    except KeyboardInterrupt:
+        if not rules.interruptible or run.state.step == 0:
+            raise
+    warnings.warn(
+        f"Interrupted after {run.state.step} of {rules.max_iter} steps; the embedding of that step is kept.",
+        UserWarning,
+        stacklevel=2,
+    )
+    run.check(run.forces(value=True))
+    return replace(run.state, stop_reason="interrupted")
+
+
+class _Run:
+    """One call of `optimize`, and where it stands."""
+
+    def __init__(self, state: RunState, rules: Rules, label: str) -> None:
+        self.state, self.rules, self.label = state, rules, label
+        self.scheduler: RateScheduler | None = None
+
+    def through(self, settings: list[Setting], final: bool) -> RunState:
+        good, index = (self.state.copied(self.rules.optimizer), 0), 0
+        while True:
+            last = index == len(settings)
+            if last and not final:
+                return self.state
+            check = self._is_due(last)
+            forces = self.forces(value=check)
+            if check:
+                if not self.check(forces):
+                    index = self._go_back(*good)
+                    continue
+                good = self.state.copied(self.rules.optimizer), index
+                reason = self._stop_reason()
+                if reason or last:
+                    return replace(self.state, stop_reason=reason or "max_iter")
+            self._step(settings[index], forces)
+            index += 1
+
+    def forces(self, *, value: bool) -> dict[str, Force]:
+        return {name: term(self.state.positions, value=value) for name, term in self.rules.objective.items()}
+
+    def check(self, forces: dict[str, Force]) -> bool:
+        """Add a row to the history, unless the run has exploded."""
+        state, values = self.state, {name: float(force.value) for name, force in forces.items()}
+        loss = sum(self.rules.strength[name] * value for name, value in values.items()) + self.rules.offset
+        gradient, _ = weighted_sum([(state.setting.weights[name], force) for name, force in forces.items()])
+        grad_norm = reductions.norm(gradient)
+        first = state.history[0]["loss"] if state.history else loss
+        if not math.isfinite(loss) or not math.isfinite(grad_norm) or loss > 2 * abs(first) + 10:
+            return False
+        row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
+        row |= {"exaggeration": state.setting.weights["attraction"]} | values
+        kept = state.history[:-1] if state.history and state.history[-1]["iteration"] == state.step else state.history
+        self.state = replace(state, history=(*kept, row))
+        return True
+
+    def _is_due(self, last: bool) -> bool:
+        done, history = self.state.step, self.state.history
+        if done == 0 or (history and history[-1]["iteration"] == done and not last):
+            return False
+        return last or done == 1 or done % self.rules.check_interval == 0
+
+    def _go_back(self, good: RunState, index: int) -> int:
+        damping = self.state.damping / 2
+        if damping < 0.5**MAX_HALVINGS:
+            raise ValueError(
+                f"The embedding diverged: near step {self.state.step} its loss was not finite or exploded, also after the "
+                f"learning rate had been halved {MAX_HALVINGS} times. Lower `lr`, or choose another `init`."
+            )
+        self.state = replace(good.copied(self.rules.optimizer), damping=damping)
+        return index
+
+    def _stop_reason(self) -> str | None:
+        row, positions = self.state.history[-1], self.state.positions
+        info = StepInfo(
+            row,
+            max_iter=self.rules.max_iter,
+            phase=self.label + self.state.setting.phase.name,
+            positions=lambda: self.rules.complete(positions),
+        )
+        if any([bool(callback(info)) for callback in self.rules.callbacks]):  # a list: each of them is called
+            return "callback"
+        if self.scheduler is not None:
+            self.scheduler.see(row["loss"])
+        return "min_grad_norm" if row["grad_norm"] < self.rules.min_grad_norm else None
+
+    def _step(self, setting: Setting, forces: dict[str, Force]) -> None:
+        state, optimizer = self.state, self.rules.optimizer
+        kept = state.optimizer
+        if setting.first or kept is None:
+            kept = optimizer.start(state.positions, setting, kept)
+            if self.rules.scheduler is not None:
+                self.scheduler = RateScheduler(self.rules.scheduler, self.rules.scheduler_kwargs, optimizer, setting)
+        options = {"lr": setting.learning_rate, "momentum": setting.momentum}
+        if self.scheduler is not None:
+            options |= self.scheduler.options()
+        options["lr"] *= state.damping
+        weighted = [(setting.weights[name], force) for name, force in forces.items()]
+        positions, kept = optimizer.step(state.positions, weighted, kept, options)
+        if setting.phase.anchor:
+            positions = _pulled(positions, state.start, setting.phase.anchor)
+        if self.scheduler is not None:
+            self.scheduler.advance()
+        self.state = replace(
+            state, positions=positions, optimizer=kept, step=state.step + 1, setting=setting, rate=options["lr"]
+        )
+
+
+def _pulled(positions: Tensor, start: Tensor, anchor: float) -> Tensor:
+    """Z + anchor · (αI − Z), α the scale at which the start I fits Z best."""
+    scale = reductions.dot(positions, start) / reductions.dot(start, start)
+    return positions.mul_(1 - anchor).add_(start, alpha=anchor * scale)

@@ -1,0 +1,81 @@
+"""Nearest neighbors of features.
+
+| name | what |
+|---|---|
+| torch | exact, in blocks of rows, on any device |
+| faiss | exact up to 20 000 cells, then an inverted file at the recall stated in `neighbors.faiss` |
+
+Every entry of `KNN` has the signature `search(features, k) -> candidates`: (n, d) float32 features whose euclidean distances
+count, and up to k + 1 candidates per row, (n, k + 1) int64, possibly with the cell itself among them and −1 for none. What they
+have in common is here: metrics, exact distances of the candidates by differences, sorting, the cell itself left out by identity.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import backend
+from ..fused import affinity as fused
+from ..graph import KnnGraph
+from . import exact, faiss
+
+KNN = {"torch": exact.search, "faiss": faiss.search}
+METRICS = ("euclidean", "cosine")
+EXACT_CELLS = 20_000  # above, faiss is the default
+ROWS = 1024
+
+
+def nearest_neighbors(features: Tensor, k: int, *, metric: str = "euclidean", method: str = "torch") -> KnnGraph:
+    """The k nearest other cells of every row of `features`, (n, d).
+
+    Euclidean distances are computed from centred features, so that a large offset does not cancel their digits; cosine
+    distances, 1 − cos, from differences of unit vectors, so that they are never negative.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric or method, and for `metric="cosine"` with rows that are all 0.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"Unknown `metric` {metric!r}; available: {list(METRICS)}.")
+    if method not in KNN:
+        raise ValueError(f"Unknown neighbor search {method!r}; available: {sorted(KNN)}.")
+    points = _unit_rows(features) if metric == "cosine" else features
+    candidates = KNN[method](points, k)
+    graph = _nearest_of(points, candidates, k)
+    if metric == "cosine":
+        graph = KnnGraph(graph.indices, graph.distances.square() / 2)
+    return graph
+
+
+def _unit_rows(features: Tensor) -> Tensor:
+    norms = features.double().norm(dim=1, keepdim=True)
+    zero = torch.nonzero(norms[:, 0] == 0)[:, 0]
+    if len(zero):
+        raise ValueError(
+            f"The cosine distance of cells whose values are all 0 is not defined: {len(zero)} such cells, the first in row "
+            f"{int(zero[0])}. Remove them, or use metric='euclidean'."
+        )
+    return (features.double() / norms).to(features.dtype)
+
+
+def _nearest_of(points: Tensor, candidates: Tensor, k: int) -> KnnGraph:
+    n = points.shape[0]
+    if backend.is_fused(points):
+        indices, distances = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+        bounds = backend.chunk_bounds(n, ROWS)
+        backend.parallel(
+            fused.nearest_of, bounds, backend.as_array(points), backend.as_array(candidates), indices, distances
+        )
+        return KnnGraph(torch.from_numpy(indices), torch.from_numpy(distances))
+    distances = torch.cat([
+        (points[rows][:, None] - points[candidates[rows].clamp_min(0)]).norm(dim=2)
+        for rows in torch.arange(n, device=points.device).split(ROWS)
+    ])  # fmt: skip
+    itself = torch.arange(n, device=points.device)[:, None]
+    distances = distances.masked_fill((candidates < 0) | (candidates == itself), torch.inf)
+    distances, order = distances.sort(dim=1, stable=True)
+    indices = candidates.gather(1, order).masked_fill(distances.isinf(), -1)
+    return KnnGraph(indices[:, :k].int().contiguous(), distances[:, :k].contiguous())

@@ -1,0 +1,240 @@
+"""Optimizers: how the weighted forces of one step move the positions.
+
+| name | step |
+|---|---|
+| auto | gradient divided by curvature, Nesterov momentum, a limit on the step (`PreconditionedNesterov`) |
+| DeltaBarDelta | momentum and per-coordinate gains (Jacobs 1988), as in openTSNE (`DeltaBarDelta`) |
+| any class of torch.optim | that optimizer, made anew at each phase (`TorchOptimizer`) |
+
+Each is a frozen recipe; its state is a value of its own: `start` makes it, `step` returns the new positions and state.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import backend
+from .fused import update as fused
+from .reductions import ROWS, bounding_box
+from .schedule import Setting
+from .terms.force import Force
+
+WeightedForces = list[tuple[float, Force]]
+
+
+class Optimizer(Protocol):
+    """A recipe for a step. `options` holds "lr" and "momentum" (None where the optimizer has its own)."""
+
+    def start(self, positions: Tensor, setting: Setting, state: Any) -> Any:
+        """The state at the beginning of a phase, given the one of the phase before (None at first)."""
+
+    def step(self, positions: Tensor, forces: WeightedForces, state: Any, options: dict) -> tuple[Tensor, Any]:
+        """New positions and state; the positions may be moved in place."""
+
+    def copy(self, state: Any) -> Any: ...
+
+
+def weighted_sum(forces: WeightedForces) -> tuple[Tensor, Tensor]:
+    """Σ weight · gradient (n, d) and Σ weight · curvature (n,) of the forces of a step."""
+    shape = forces[0][1].gradient.shape
+    gradient = forces[0][1].gradient.new_zeros(shape)
+    curvature = gradient.new_zeros(shape[0])
+    for weight, force in forces:
+        if backend.is_fused(gradient):
+            backend.parallel(
+                fused.add_force, backend.chunk_bounds(shape[0], ROWS), np.float32(weight),
+                backend.as_array(force.gradient), backend.as_array(force.curvature), gradient.numpy(), curvature.numpy(),
+            )  # fmt: skip
+        else:
+            gradient.add_(force.gradient, alpha=weight)
+            curvature.add_(force.curvature, alpha=weight)
+    return gradient, curvature
+
+
+@dataclass(frozen=True, slots=True)
+class PreconditionedNesterov:
+    """Degree-preconditioned Nesterov momentum, a Jacobi relative of the Laplacian direction (Vladymyrov &
+    Carreira-Perpiñán 2012).
+
+    With sᵢ = rate / curvatureᵢ:  u ← m·u − sᵢgᵢ, |uᵢ| ≤ max(max_step, max_step_span · longest side);  z ← z + m·u − sᵢgᵢ.
+    The positions are the look-ahead point. The rate is dimensionless, about 1.
+    """
+
+    max_step: float = 0.5
+    max_step_span: float = 0.03
+
+    def start(self, positions, setting, state):
+        return torch.zeros_like(positions) if state is None else state  # the velocity lives through phases
+
+    def step(self, positions, forces, state, options):
+        rate, momentum = options["lr"], options["momentum"]
+        gradient, curvature = weighted_sum(forces)
+        lower, upper = bounding_box(positions)
+        max_step = max(self.max_step, self.max_step_span * float((upper - lower).max()))
+        if backend.is_fused(positions):
+            backend.parallel(
+                fused.nesterov, backend.chunk_bounds(positions.shape[0], ROWS), positions.numpy(), state.numpy(),
+                gradient.numpy(), curvature.numpy(), np.float32(rate), np.float32(momentum), np.float32(max_step),
+            )  # fmt: skip
+            return positions, state
+        move = gradient * (rate / curvature)[:, None]
+        velocity = momentum * state - move
+        length = velocity.norm(dim=1, keepdim=True)
+        velocity = torch.where(length > max_step, velocity * (max_step / length), velocity)
+        return positions + momentum * velocity - move, velocity
+
+    def copy(self, state):
+        return state.clone()
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaBarDelta:
+    """Momentum with one gain per coordinate (Jacobs 1988), a limit on the step, and centring, as in openTSNE 1.0.
+
+    The rate belongs to the true gradient, with its factor 4: n / (4 λ) is openTSNE's n / λ.
+    """
+
+    momentum: float = 0.8
+    min_gain: float = 0.01
+    max_step: float = 5.0
+
+    def start(self, positions, setting, state):
+        return (torch.zeros_like(positions), torch.ones_like(positions)) if state is None else state
+
+    def step(self, positions, forces, state, options):
+        gradient, _ = weighted_sum(forces)
+        moved, gains = state
+        flipped = moved.sign() != gradient.sign()
+        gains = torch.where(flipped, gains + 0.2, gains * 0.8 + self.min_gain)
+        moved = self.momentum * moved - options["lr"] * gains * gradient
+        length = moved.norm(dim=1, keepdim=True)
+        moved = torch.where(length > self.max_step, moved * (self.max_step / length), moved)
+        positions = positions + moved
+        return positions - positions.double().mean(0).to(positions.dtype), (moved, gains)
+
+    def copy(self, state):
+        return tuple(part.clone() for part in state)
+
+
+@dataclass(frozen=True, slots=True)
+class TorchOptimizer:
+    """Any optimizer of torch; its state is the torch object, made anew at the beginning of each phase."""
+
+    factory: type[torch.optim.Optimizer]
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+    def make(self, positions: Tensor, setting: Setting) -> torch.optim.Optimizer:
+        kwargs = dict(self.kwargs)
+        if setting.momentum is not None:
+            kwargs["momentum"] = setting.momentum
+        return self.factory([torch.nn.Parameter(positions.clone())], lr=setting.learning_rate, **kwargs)
+
+    def start(self, positions, setting, state):
+        return self.make(positions, setting)
+
+    def step(self, positions, forces, state, options):
+        group = state.param_groups[0]
+        group.update({name: value for name, value in options.items() if value is not None})
+        (parameter,) = group["params"]
+        with torch.no_grad():
+            parameter.copy_(positions)
+        parameter.grad, _ = weighted_sum(forces)
+        state.step()
+        return parameter.detach().clone(), state
+
+    def copy(self, state):
+        return copy.deepcopy(state)
+
+
+def resolve_optimizer(optimizer: Any, kwargs: dict[str, Any] | str | None) -> Optimizer:
+    """An optimizer from "auto", "DeltaBarDelta", the name or class of a torch optimizer, with its arguments."""
+    options = {} if kwargs is None or isinstance(kwargs, str) else dict(kwargs)
+    if isinstance(optimizer, str) and optimizer in OWN_OPTIMIZERS:
+        return _with_options(OWN_OPTIMIZERS[optimizer](), options)
+    factory = _torch_class(optimizer, torch.optim, torch.optim.Optimizer, "optimizer", sorted(OWN_OPTIMIZERS))
+    if factory is torch.optim.LBFGS:
+        raise ValueError("`optimizer='LBFGS'` evaluates the objective many times a step and cannot be used here.")
+    if "lr" in options:
+        raise TypeError("`optimizer_kwargs` must not contain 'lr'; pass `lr` itself.")
+    _check_names("optimizer_kwargs", options, factory)
+    return TorchOptimizer(factory, tuple(options.items()))
+
+
+OWN_OPTIMIZERS = {"auto": PreconditionedNesterov, "DeltaBarDelta": DeltaBarDelta}
+
+
+def resolve_scheduler(scheduler: Any, kwargs: dict[str, Any] | None) -> type | None:
+    """The class of a learning-rate scheduler from its name or itself; None for "none"."""
+    if scheduler is None or scheduler == "none":
+        return None
+    module = torch.optim.lr_scheduler
+    factory = _torch_class(scheduler, module, module.LRScheduler, "scheduler", ["none"])
+    _check_names("scheduler_kwargs", dict(kwargs or {}), factory)
+    return factory
+
+
+class RateScheduler:
+    """A scheduler of torch for one phase. It acts on a stand-in, whose options the optimizer is then given."""
+
+    def __init__(self, factory: type, kwargs: dict[str, Any] | None, optimizer: Optimizer, setting: Setting) -> None:
+        kwargs = dict(kwargs or {})
+        if factory is torch.optim.lr_scheduler.LinearLR and not kwargs:
+            kwargs = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": setting.phase.n_steps}
+        if isinstance(optimizer, TorchOptimizer):
+            self._stand_in, self._names = optimizer.make(torch.zeros(1), setting), ("lr", "momentum", "betas")
+        else:
+            self._stand_in, self._names = torch.optim.SGD([torch.zeros(1)], lr=setting.learning_rate), ("lr",)
+        self._scheduler = factory(self._stand_in, **kwargs)
+        self._waits_for_loss = factory is torch.optim.lr_scheduler.ReduceLROnPlateau
+
+    def options(self) -> dict[str, Any]:
+        """The rate of the next step, and the momentum where the optimizer is torch's and has one."""
+        group = self._stand_in.param_groups[0]
+        return {name: group[name] for name in self._names if name in group}
+
+    def advance(self) -> None:
+        """One step of the run is done."""
+        self._stand_in.step()
+        if not self._waits_for_loss:
+            self._scheduler.step()
+
+    def see(self, loss: float) -> None:
+        """A check is done; ReduceLROnPlateau goes by its loss."""
+        if self._waits_for_loss:
+            self._scheduler.step(loss)
+
+
+def _torch_class(given: Any, module: Any, base: type, name: str, extra: list[str]) -> type:
+    found = vars(module).get(given) if isinstance(given, str) else given
+    if isinstance(found, type) and issubclass(found, base) and found is not base:
+        return found
+    available = [key for key, item in vars(module).items() if isinstance(item, type) and issubclass(item, base)]
+    available = sorted(key for key in available if key != base.__name__ and not key.startswith("_"))
+    raise ValueError(f"Unknown `{name}` {given!r}; available: {extra + available}, or a class.")
+
+
+def _check_names(name: str, kwargs: dict[str, Any], factory: type) -> None:
+    known = [key for key in inspect.signature(factory).parameters if key not in ("params", "lr", "optimizer")]
+    unknown = sorted(set(kwargs) - set(known))
+    if unknown:
+        raise TypeError(f"Unknown `{name}` {unknown} for {factory.__name__}; available: {known}.")
+
+
+def _with_options(optimizer: Any, options: dict[str, Any]) -> Any:
+    known = list(type(optimizer).__dataclass_fields__)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"Unknown `optimizer_kwargs` {unknown} for {type(optimizer).__name__}; available: {known}.")
+    return replace(optimizer, **options)
+
+
+def auto_rate(n_obs: int, exaggeration: float) -> float:
+    """max(n / λ / 4, 50), for the true gradient (Belkina et al. 2019; the factor 4 as in scikit-learn)."""
+    return max(n_obs / exaggeration / 4, 50.0)

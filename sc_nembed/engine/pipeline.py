@@ -1,0 +1,290 @@
+"""`embed`: the way from features, a graph or affinities to an embedding. A table of contents; each stage is a module.
+
+neighbors -> affinity -> init -> terms -> optimize
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import backend, race, radial_sum
+from .affinity import AFFINITIES, EntropicAffinity, InputAffinity
+from .callbacks import Callback, progress_bar
+from .config import EmbeddingConfig
+from .features import checked_features
+from .graph import AffinityMatrix, KnnGraph
+from .initialization import start_positions
+from .isolated import participants
+from .loop import Rules, RunState
+from .neighbors import EXACT_CELLS, nearest_neighbors
+from .optimizer import resolve_optimizer, resolve_scheduler
+from .schedule import Phase, Ramp, n_steps
+from .terms import Attraction, Objective, Partition
+from .world import SERIAL
+
+MIN_CELLS = 5
+STAGES = ("neighbors", "affinity", "init", "optimize", "total")
+Source = Tensor | KnnGraph | AffinityMatrix
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """What a run found and how.
+
+    Attributes
+    ----------
+    embedding
+        (n, n_components) float32 on the device of the run.
+    n_iter, stop_reason
+        Steps of the path kept; "max_iter", "min_grad_norm", "callback" or "interrupted".
+    history
+        Equal-length arrays: iteration, loss, grad_norm, lr, exaggeration, and the unweighted value of each term.
+    kl_divergence
+        Of the embedding, where P and Q are distributions; else None.
+    seconds
+        Of the stages neighbors, affinity, init, optimize, and total; 0.0 where a stage was skipped.
+    resolved
+        What was chosen where there was a choice: device, neighbors, radial_sum, branch.
+    config
+        The configuration with the values that took effect.
+    n_edges
+        Entries of the symmetric P.
+    """
+
+    embedding: Tensor  # (n, n_components)
+    n_iter: int
+    stop_reason: str
+    history: dict[str, np.ndarray]
+    kl_divergence: float | None
+    seconds: dict[str, float]
+    resolved: dict[str, str]
+    config: EmbeddingConfig
+    n_edges: int
+
+
+def embed(
+    source: Source,
+    config: EmbeddingConfig,
+    *,
+    features: Tensor | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> EmbeddingResult:
+    """Embed cells, starting from whatever is there: features, a neighbor graph, or affinities.
+
+    Parameters
+    ----------
+    source
+        Features (n, d), whose neighbors are searched; a `KnnGraph`, which skips the search; an `AffinityMatrix`, which skips
+        the affinities too.
+    config
+        What to do; see `engine.presets`.
+    features
+        (n, d) features for `init="pca"` and for the race of early phases, where the source is a graph.
+    callbacks
+        Called with a `StepInfo` at each check; one that returns True ends the run.
+
+    Raises
+    ------
+    ValueError
+        For bad input (NaN, constant data, fewer than 5 cells, ...) and when the optimization diverges.
+    """
+    device = backend.resolve_device(config.device)
+    resolved, seconds = {"device": str(device)}, dict.fromkeys(STAGES, 0.0)
+    with backend.session(backend.resolve_n_jobs(config.n_jobs)), _timed(seconds, "total"):
+        source, features = _checked(source, features, config)
+        affinity, k = _input_affinity(config, source)
+        graph = source
+        if k:
+            with _timed(seconds, "neighbors"):
+                resolved["neighbors"] = _search(config, source, device)
+                graph = nearest_neighbors(
+                    source.to(device), k, metric=config.metric or "euclidean", method=resolved["neighbors"]
+                )
+        with _timed(seconds, "affinity"):
+            matrix = graph if isinstance(graph, AffinityMatrix) else affinity(graph)
+            if matrix.n_rows != _n_obs(source):
+                raise ValueError(f"The precomputed affinity is of {matrix.n_rows} cells, but there are {_n_obs(source)}.")
+            taking_part = participants(matrix)
+        with _timed(seconds, "init"):
+            start, scaling, init = _start(config, taking_part.matrix, taking_part.of(features), taking_part.members)
+        with _timed(seconds, "optimize"):
+            raced = _races(config, source, features)
+            schedule = config.schedule(config, taking_part.matrix.n_rows, raced)
+            objective, offset = _objective(taking_part.matrix, config, device, resolved)
+            rules = Rules(
+                objective,
+                resolve_optimizer(config.optimizer, config.optimizer_kwargs),
+                strength={"attraction": 1.0, "repulsion": float(config.repulsion_strength)},
+                offset=offset or 0.0,
+                max_iter=schedule.longest_path(),
+                check_interval=config.check_interval,
+                min_grad_norm=config.min_grad_norm,
+                scheduler=resolve_scheduler(config.scheduler, config.scheduler_kwargs),
+                scheduler_kwargs=config.scheduler_kwargs,
+                complete=lambda positions: taking_part.complete(positions, _n_obs(source)),
+                interruptible=backend.in_ipython(),
+            )
+            with progress_bar(schedule.all_steps(), config.verbose) as bar:
+                rules = replace(rules, callbacks=(bar, *callbacks))
+                state = RunState(start.to(device), (start - start.double().mean(0).float()).to(device))
+                state, path = race.run(state, rules, schedule, taking_part.of(features))
+        if raced:
+            resolved["branch"] = "AB"[schedule.branches.index(path[: len(schedule.branches[0])])]
+        embedding = rules.complete(state.positions)
+    last = state.history[-1]
+    return EmbeddingResult(
+        embedding=embedding,
+        n_iter=state.step,
+        stop_reason=state.stop_reason,
+        history={name: np.array([row[name] for row in state.history]) for name in last},
+        kl_divergence=None if offset is None else last["attraction"] + last["repulsion"] + offset,
+        seconds=seconds,
+        resolved=resolved,
+        config=_effective(config, affinity, graph, path, raced, init=init, init_scaling=scaling),
+        n_edges=matrix.n_edges,
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - begin
+
+
+def _n_obs(source: Source) -> int:
+    return source.n_rows if isinstance(source, AffinityMatrix) else source.n_obs if isinstance(source, KnnGraph) else source.shape[0]
+
+
+def _checked(source: Source, features: Tensor | None, config: EmbeddingConfig) -> tuple[Source, Tensor | None]:
+    if _n_obs(source) < MIN_CELLS:
+        raise ValueError(f"An embedding needs at least {MIN_CELLS} cells; got {_n_obs(source)}.")
+    if isinstance(source, Tensor):
+        source = features = checked_features(source, config.metric)
+    elif features is not None:
+        features = checked_features(features, None)
+        if features.shape[0] != _n_obs(source):
+            raise ValueError(f"`features` has {features.shape[0]} rows, but the source has {_n_obs(source)} cells.")
+    return source, features
+
+
+def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffinity | None, int]:
+    """The input affinity, and the number of other cells to search for: 0 where nothing is searched."""
+    if isinstance(source, AffinityMatrix):
+        return None, 0
+    searching, n_obs = isinstance(source, Tensor), _n_obs(source)
+    affinity = config.input_affinity(searching=searching, n_obs=n_obs)
+    k = affinity.n_neighbors(n_obs) if searching else 0
+    if not k or not isinstance(affinity, EntropicAffinity):
+        return affinity, k
+    if config.n_neighbors is not None:
+        k = min(config.n_neighbors, n_obs) - 1
+    largest = max(affinity.perplexities)
+    if 3 * largest - k < 1:
+        return affinity, k
+    lowered = [max(1.0, min(value, k / 3)) for value in affinity.perplexities]
+    if config.perplexity is not None or config.affinity_in is not None:
+        warnings.warn(
+            f"The perplexity is lowered from {largest:g} to {max(lowered):g}, a third of the {k} neighbors per cell there are.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return EntropicAffinity(lowered if len(lowered) > 1 else lowered[0]), k
+
+
+def _search(config: EmbeddingConfig, features: Tensor, device: torch.device) -> str:
+    if config.backend is not None:
+        return config.backend
+    return "torch" if features.shape[0] <= EXACT_CELLS or device.type == "cuda" else "faiss"
+
+
+def _start(config: EmbeddingConfig, matrix: AffinityMatrix, features: Tensor | None, members: Tensor | None):
+    init, scaling = config.init, config.init_scaling
+    if isinstance(init, str):
+        scaling = config.named_init_scaling if scaling is None else scaling
+    else:
+        init = torch.as_tensor(init)
+        if members is not None:
+            init = init[members]
+    start, used = start_positions(
+        init, scaling, features=features, matrix=matrix, n_components=config.n_components, seed=config.random_state
+    )
+    return start, scaling, used
+
+
+def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> bool:
+    """Whether two early phases are raced: by default for a representation whose schedule nobody touched."""
+    if config.race is False:
+        return False
+    touched = {
+        "optimizer": config.optimizer != "auto",
+        "scheduler": resolve_scheduler(config.scheduler, None) is not None,
+        "max_iter": config.max_iter is not None,
+        "early_exaggeration_coeff": config.early_exaggeration_coeff is not None,
+        "early_exaggeration_iter": config.early_exaggeration_iter is not None,
+        "exaggeration": config.exaggeration is not None,
+    }
+    given = [name for name, is_given in touched.items() if is_given]
+    if config.race is None:
+        return isinstance(source, Tensor) and not given
+    if given:
+        raise ValueError(f"`race=True` has schedules of its own and cannot be combined with {given}.")
+    if features is None:
+        raise ValueError("`race=True` compares distances in a representation, and there is none; drop it.")
+    return True
+
+
+def _objective(
+    matrix: AffinityMatrix, config: EmbeddingConfig, device: torch.device, resolved: dict[str, str]
+) -> tuple[Objective, float | None]:
+    """The terms, and the constant Σ P log P where P and Q are distributions (else None)."""
+    output, matrix = config.output_affinity(), matrix.to(device)
+    resolved["radial_sum"] = radial_sum.choose(matrix.n_rows, config.n_components)
+    plan = radial_sum.RADIAL_SUMS[resolved["radial_sum"]](
+        output.kernel,
+        n_components=config.n_components,
+        tolerance=config.tolerance,
+        device=device,
+        dtype=torch.float32,
+        world=SERIAL,
+    )
+    objective = {"attraction": Attraction(matrix, output.kernel), "repulsion": Partition(plan, matrix.total)}
+    return objective, matrix.entropy_term() if abs(matrix.total - 1) < 1e-6 else None
+
+
+def _effective(
+    config: EmbeddingConfig,
+    affinity: InputAffinity | None,
+    graph: Source,
+    path: tuple[Phase, ...],
+    raced: bool,
+    *,
+    init: str,
+    init_scaling: float | str | None,
+) -> EmbeddingConfig:
+    """The configuration with the values that took effect."""
+    early = [phase for phase in path if phase.name in ("early exaggeration", "annealing")]
+    coeff = early[0].weights["attraction"] if early else None
+    names = {kind: name for name, kind in AFFINITIES.items()}
+    searched_or_read = isinstance(graph, KnnGraph)
+    return replace(
+        config,
+        affinity_in=names.get(type(affinity), str(affinity)) if affinity is not None else "precomputed",
+        perplexity=affinity.perplexity if isinstance(affinity, EntropicAffinity) else None,
+        n_neighbors=graph.n_neighbors + 1 if searched_or_read else None,
+        max_iter=n_steps(path),
+        early_exaggeration_coeff=coeff.first if isinstance(coeff, Ramp) else coeff,
+        early_exaggeration_iter=n_steps(early),
+        exaggeration=path[-1].weights["attraction"],
+        init=config.init if init == "array" else init,
+        init_scaling=init_scaling,
+        race=raced,
+    )

@@ -1,0 +1,39 @@
+"""The race of early phases: from one start, each branch to its end; the one that keeps the global arrangement better goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import rankdata
+from torch import Tensor
+
+from .loop import Rules, RunState, optimize
+from .schedule import Phase, Schedule
+
+N_PAIRS = 20_000
+
+
+def run(state: RunState, rules: Rules, schedule: Schedule, features: Tensor | None) -> tuple[RunState, tuple[Phase, ...]]:
+    """The final state and the phases of the path that led to it. Features are needed where there is something to race."""
+    if len(schedule.branches) == 1:
+        path = schedule.branches[0] + schedule.finish
+        return optimize(state, rules, path), path
+    results, scores = [], []
+    for label, branch in zip("ABCDEFGH", schedule.branches, strict=False):
+        result = optimize(state, rules, branch, final=False, label=f"{label}: ")
+        if result.stop_reason is not None:  # somebody ended the run
+            return result, branch
+        results.append(result)
+        scores.append(distance_correlation(features, result.positions))
+    best = int(np.argmax(scores))  # the first of equals
+    path = schedule.branches[best] + schedule.finish
+    return optimize(results[best], rules, schedule.finish), path
+
+
+def distance_correlation(features: Tensor, positions: Tensor) -> float:
+    """Spearman's correlation of distances in the features and in the embedding, over 20 000 fixed random pairs."""
+    left, right = np.random.default_rng(0).integers(features.shape[0], size=(2, N_PAIRS))
+    distances = []
+    for points in (features.cpu().numpy(), positions.cpu().numpy()):
+        difference = points[left].astype(np.float64) - points[right]
+        distances.append(rankdata(np.sqrt((difference * difference).sum(1))))
+    return float(np.corrcoef(*distances)[0, 1])

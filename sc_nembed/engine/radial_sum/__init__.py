@@ -1,0 +1,69 @@
+"""How an all-pairs sum over the embedding is evaluated.
+
+A plan sums a potential over all sources j, for every target i:
+
+    massᵢ = Σⱼ wⱼ value(‖zᵢ − zⱼ‖²)        pushᵢ = Σⱼ wⱼ slope(‖zᵢ − zⱼ‖²) (zᵢ − zⱼ) = ½ ∂massᵢ / ∂zᵢ
+
+where `value` is the potential as a function of the squared distance u and `slope` its derivative with respect to u. Where the
+targets are rows of the sources, target i is source first + i and is left out of its own sum; `first=None` says that the two
+sets are disjoint.
+
+| name | what | cost |
+|---|---|---|
+| torch | exact, in blocks of rows; any number of dimensions, any device | n² |
+| fft | one convolution on a regular grid, 2-D; its error is in the table of `radial_sum.fft` | n + grid |
+
+Every entry of `RADIAL_SUMS` has the signature `make(potential, *, n_components, tolerance, device, dtype, world) -> plan`; a
+plan is made once per run. `plan(targets, sources, first, weights=None)` gives (mass, push) at once;
+`plan.field(sources, weights=None)` gives a field that is asked with `(targets, first)` as often as one likes.
+To add one, write a file with such a function and add a line to `RADIAL_SUMS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from . import exact, fft
+
+
+class Potential(Protocol):
+    """What a radial sum adds up, as a function of the squared distance."""
+
+    def value(self, sq_dist: Any) -> Any: ...
+
+    def slope(self, sq_dist: Any) -> Any: ...
+
+
+class Field(Protocol):
+    """The potential of fixed sources, asked at targets: (m, d) -> mass (m,), push (m, d)."""
+
+    def __call__(self, targets: Tensor, first: int | None) -> tuple[Tensor, Tensor]: ...
+
+
+class Plan(Protocol):
+    """An evaluator of radial sums with its buffers and cached transforms."""
+
+    def field(self, sources: Tensor, weights: Tensor | None = None) -> Field: ...
+
+    def __call__(
+        self, targets: Tensor, sources: Tensor, first: int | None, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+RADIAL_SUMS = {"torch": exact.make, "fft": fft.make}
+EXACT_PAIRS = 4_000**2  # up to here n² pairs cost less than a grid (measured on two cores)
+EXACT_LIMIT = 50_000  # cells above which an exact sum is refused: minutes per hundred steps
+
+
+def choose(n_obs: int, n_components: int) -> str:
+    """The evaluation to use for n_obs cells: exact where that is cheaper or the only one, else the grid."""
+    if n_components == 2 and n_obs**2 > EXACT_PAIRS:
+        return "fft"
+    if n_obs > EXACT_LIMIT:
+        raise ValueError(
+            f"An embedding of {n_obs} cells in {n_components} dimension(s) needs exact sums over all pairs, which is sensible "
+            f"up to {EXACT_LIMIT} cells. Use n_components=2, or fewer cells."
+        )
+    return "torch"

@@ -1,0 +1,46 @@
+"""Reductions over the cells whose bits do not depend on the number of threads: fixed ranges, added up in a fixed order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import backend
+from .fused import update as fused
+
+ROWS = 8192  # rows of a range
+
+
+def bounding_box(points: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest coordinate per dimension, (d,) float64 each."""
+    if not backend.is_fused(points):
+        return points.amin(0).cpu().double().numpy(), points.amax(0).cpu().double().numpy()
+    bounds = backend.chunk_bounds(points.shape[0], ROWS)
+    lower, upper = np.empty((2, len(bounds), points.shape[1]), np.float32)
+    backend.parallel(fused.bounding_box, bounds, backend.as_array(points), lower, upper)
+    return lower.min(0).astype(np.float64), upper.max(0).astype(np.float64)
+
+
+def dot(left: Tensor, right: Tensor) -> float:
+    """⟨left, right⟩ over all entries, in float64."""
+    if not backend.is_fused(left):
+        return float((left.double() * right.double()).sum())
+    bounds = backend.chunk_bounds(left.shape[0], ROWS)
+    partial = np.empty(len(bounds))
+    backend.parallel(fused.dot, bounds, backend.as_array(left), backend.as_array(right), partial)
+    return float(partial.sum())
+
+
+def norm(gradient: Tensor) -> float:
+    """Frobenius norm."""
+    return math.sqrt(dot(gradient, gradient))
+
+
+def total(values: Tensor) -> Tensor:
+    """Sum of a vector as a float64 0-d tensor on its device."""
+    if values.device.type == "cpu":
+        return torch.tensor(backend.as_array(values).sum(dtype=np.float64))
+    return values.sum(dtype=torch.float64)

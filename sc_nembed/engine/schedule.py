@@ -1,0 +1,99 @@
+"""Schedules as values: phases of steps, each with its weights, rate and momentum, all computed before the loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """A value that goes from `first` to `last`, both included; a ramp of one step is `last`."""
+
+    first: float
+    last: float
+    kind: str = "linear"  # or "geometric"
+
+    def values(self, n_steps: int) -> np.ndarray:
+        if n_steps == 1:
+            return np.array([self.last], float)
+        space = np.geomspace if self.kind == "geometric" else np.linspace
+        return space(self.first, self.last, n_steps)
+
+
+def values(value: float | Ramp, n_steps: int) -> np.ndarray:
+    """The value of every step of a phase, (n_steps,)."""
+    return value.values(n_steps) if isinstance(value, Ramp) else np.full(n_steps, float(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of steps.
+
+    Attributes
+    ----------
+    name
+        Shown by the progress bar and handed to callbacks.
+    n_steps
+        Number of steps.
+    weights
+        Weight of each term of the objective; the exaggeration is the weight of "attraction".
+    learning_rate
+        Rate handed to the optimizer.
+    momentum
+        Momentum, or None where the optimizer has its own.
+    anchor
+        After each step Z += anchor · (αI − Z), I the centred start and α = ⟨Z, I⟩ / ⟨I, I⟩; the velocity stays.
+    """
+
+    name: str
+    n_steps: int
+    weights: dict[str, float | Ramp]
+    learning_rate: float | Ramp
+    momentum: float | None = None
+    anchor: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Branches that are raced from one start, and what follows on the better one; one branch is no race."""
+
+    branches: tuple[tuple[Phase, ...], ...]
+    finish: tuple[Phase, ...] = ()
+
+    def longest_path(self) -> int:
+        """Steps of the longest path through the schedule."""
+        return max(n_steps(branch) for branch in self.branches) + n_steps(self.finish)
+
+    def all_steps(self) -> int:
+        """Steps of all branches and the finish."""
+        return sum(n_steps(branch) for branch in self.branches) + n_steps(self.finish)
+
+
+def n_steps(phases: tuple[Phase, ...]) -> int:
+    return sum(phase.n_steps for phase in phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What one step is done with."""
+
+    phase: Phase
+    first: bool  # the first step of its phase
+    weights: dict[str, float]
+    learning_rate: float
+    momentum: float | None
+
+
+def unroll(phases: tuple[Phase, ...]) -> list[Setting]:
+    """The setting of every step of some phases, in order."""
+    settings = []
+    for phase in phases:
+        weights = {name: values(weight, phase.n_steps) for name, weight in phase.weights.items()}
+        rates = values(phase.learning_rate, phase.n_steps)
+        settings += [
+            Setting(phase, i == 0, {name: float(w[i]) for name, w in weights.items()}, float(rates[i]), phase.momentum)
+            for i in range(phase.n_steps)
+        ]
+    return settings
