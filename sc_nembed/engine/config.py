@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class EmbeddingConfig:
     """What a run is asked to do. None means: as the preset's rules say for the source at hand.
 
     Make one with a function of `engine.presets` and change it with `dataclasses.replace`. The parameters are explained in
-    `sc_nembed.tl.neighbor_embedding`; the last three fields belong to the preset.
+    `sc_nembed.tl.neighbor_embedding`; the last five fields belong to the preset.
     """
 
     method: str
@@ -61,6 +61,7 @@ class EmbeddingConfig:
     search_affinity: InputAffinity | None = None  # for a representation where nothing is asked for
     graph_affinity: InputAffinity | None = None  # for a finished graph where nothing is asked for
     schedule: Callable[[EmbeddingConfig, int, bool], Schedule] | None = None
+    options: tuple[str, ...] = ()  # what the method takes beside the common parameters
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -106,12 +107,9 @@ class EmbeddingConfig:
 
     def to_record(self) -> dict[str, Any]:
         """Parameters as plain values that h5ad and zarr can hold; None is dropped."""
-        hidden = {"schedule", "search_affinity", "graph_affinity", "named_init_scaling", "verbose"}
+        hidden = {"schedule", "search_affinity", "graph_affinity", "named_init_scaling", "options", "verbose"}
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
         return {name: _plain(value) for name, value in values.items() if value is not None}
-
-    def with_values(self, **values: Any) -> EmbeddingConfig:
-        return replace(self, **values)
 
 
 def _plain(value: Any) -> Any:

@@ -84,8 +84,11 @@ class _Run:
     def __init__(self, state: RunState, rules: Rules, label: str) -> None:
         self.state, self.rules, self.label = state, rules, label
         self.scheduler: RateScheduler | None = None
+        self.last_weights: dict[str, float] | None = None  # of the objective that is minimised in the end
 
     def through(self, settings: list[Setting], final: bool) -> RunState:
+        if final and settings:
+            self.last_weights = settings[-1].weights
         good, index = (self.state.copied(self.rules.optimizer), 0), 0
         while True:
             last = index == len(settings)
@@ -150,7 +153,9 @@ class _Run:
             return "callback"
         if self.scheduler is not None:
             self.scheduler.see(row["loss"])
-        return "min_grad_norm" if row["grad_norm"] < self.rules.min_grad_norm else None
+        # a small gradient ends the run only where nothing is exaggerated any more
+        converged = self.state.setting.weights == self.last_weights and row["grad_norm"] < self.rules.min_grad_norm
+        return "min_grad_norm" if converged else None
 
     def _step(self, setting: Setting, forces: dict[str, Force]) -> None:
         state, optimizer = self.state, self.rules.optimizer

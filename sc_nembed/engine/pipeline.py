@@ -272,7 +272,7 @@ def _effective(
 ) -> EmbeddingConfig:
     """The configuration with the values that took effect."""
     early = [phase for phase in path if phase.name in ("early exaggeration", "annealing")]
-    coeff = early[0].weights["attraction"] if early else None
+    coeff, late = early[0].weights["attraction"] if early else None, path[-1].weights["attraction"]
     names = {kind: name for name, kind in AFFINITIES.items()}
     searched_or_read = isinstance(graph, KnnGraph)
     return replace(
@@ -283,7 +283,7 @@ def _effective(
         max_iter=n_steps(path),
         early_exaggeration_coeff=coeff.first if isinstance(coeff, Ramp) else coeff,
         early_exaggeration_iter=n_steps(early),
-        exaggeration=path[-1].weights["attraction"],
+        exaggeration=late.last if isinstance(late, Ramp) else late,
         init=config.init if init == "array" else init,
         init_scaling=init_scaling,
         race=raced,

@@ -37,6 +37,23 @@ def nearest_of(chunk, begin, end, features, candidates, indices, distances):
 
 
 @kernel
+def sorted_rows(chunk, begin, end, indptr, indices, distances, out_indices, out_distances, counts):
+    """Rows of CSR distances sorted by distance, each neighbor once, the cell itself left out."""
+    seen = np.full(counts.shape[0], -1, np.int32)
+    for i in range(begin, end):
+        first = indptr[i]
+        order = np.argsort(distances[first : indptr[i + 1]], kind="mergesort")
+        place = 0
+        for c in range(order.shape[0]):
+            j = indices[first + order[c]]
+            if j != i and seen[j] != i:
+                seen[j] = i
+                out_indices[i, place], out_distances[i, place] = j, distances[first + order[c]]
+                place += 1
+        counts[i] = place
+
+
+@kernel
 def entropic(chunk, begin, end, distances, perplexity, share, weights):
     """Add `share` times the Gaussian row whose entropy is log perplexity, by safeguarded Newton steps in log β."""
     target = np.log(perplexity)

@@ -79,3 +79,17 @@ def _nearest_of(points: Tensor, candidates: Tensor, k: int) -> KnnGraph:
     distances, order = distances.sort(dim=1, stable=True)
     indices = candidates.gather(1, order).masked_fill(distances.isinf(), -1)
     return KnnGraph(indices[:, :k].int().contiguous(), distances[:, :k].contiguous())
+
+
+def from_csr(indptr: np.ndarray, indices: np.ndarray, distances: np.ndarray) -> KnnGraph:
+    """A graph from CSR arrays of distances whose rows may be unsorted, of any length, and list a neighbor twice or the cell.
+
+    Rows are sorted by distance; a neighbor listed twice counts once, at its smallest distance.
+    """
+    n = len(indptr) - 1
+    longest = int(np.diff(indptr).max(initial=0))
+    found = np.full((n, longest), -1, np.int32), np.full((n, longest), np.inf, np.float32)
+    counts = np.zeros(n, np.int64)
+    backend.parallel(fused.sorted_rows, backend.chunk_bounds(n, ROWS), indptr, indices, distances, *found, counts)
+    k = int(counts.max(initial=0))
+    return KnnGraph(*(torch.from_numpy(np.ascontiguousarray(array[:, :k])) for array in found))

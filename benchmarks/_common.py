@@ -1,0 +1,205 @@
+"""What the benchmarks share: the data, the affinities, the start, the peers, exact measures, the machine."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import anndata
+import numpy as np
+import openTSNE
+import scanpy as sc
+import scipy.sparse as sp
+import torch
+from sc_nembed.engine import presets
+from sc_nembed.engine.affinity import EntropicAffinity, InputAffinity
+from sc_nembed.engine.backend import available_cores
+from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
+from sc_nembed.engine.pipeline import EmbeddingResult, embed
+from scipy.spatial.distance import cdist
+from scipy.stats import mode, spearmanr
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE as ScikitTSNE
+from sklearn.neighbors import NearestNeighbors
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("sc-nembed", "openTSNE", "scikit-learn", "numpy", "torch", "numba", "faiss-cpu", "scanpy", "anndata")
+BUILT_IN = "pbmc68k_reduced"  # ships inside scanpy
+PERPLEXITY = 30.0
+N_NEAREST = 10
+N_PAIRS, PAIRS_SEED = 20_000, 1  # the engine's race of early phases uses seed 0
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", default=os.environ.get("SC_NEMBED_DATA"), help="folder of the data sets; default: $SC_NEMBED_DATA"
+    )
+    parser.add_argument("--jobs", type=int, default=available_cores(), help="threads of every tool; default: all cores")
+    parser.add_argument("--output", type=Path, help="where to write the table; default: results/, for a complete run only")
+    return parser
+
+
+def load(name: str, folder: str | None) -> anndata.AnnData:
+    """A data set of the folder, or the one that ships inside scanpy."""
+    if name == BUILT_IN:
+        return sc.datasets.pbmc68k_reduced()
+    if folder is None:
+        raise SystemExit(f"{name} needs the data folder: set SC_NEMBED_DATA or give --data.")
+    return anndata.read_h5ad(Path(folder) / f"{name}.h5ad")
+
+
+def representation(adata: anndata.AnnData) -> np.ndarray:
+    return np.ascontiguousarray(adata.obsm["X_pca"], dtype=np.float32)
+
+
+def pca_start(features: np.ndarray, seed: int | None = None) -> np.ndarray:
+    """Two principal components of standard deviation 1e-4, (n, 2) float32; with a seed, noise of 1 % of that is added."""
+    start = PCA(2, svd_solver="full").fit_transform(features.astype(np.float64))
+    start *= 1e-4 / start[:, 0].std()
+    if seed is not None:
+        start += 1e-6 * np.random.default_rng(seed).normal(size=start.shape)
+    return start.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An input affinity that also keeps the P it made: the peers are given the very P that the engine's own run used."""
+
+    affinity: InputAffinity
+    matrices: list[AffinityMatrix] = field(default_factory=list)
+
+    def n_neighbors(self, n_obs: int) -> int:
+        return self.affinity.n_neighbors(n_obs)
+
+    def __call__(self, graph: KnnGraph, features: torch.Tensor | None = None) -> AffinityMatrix:
+        self.matrices.append(self.affinity(graph, features))
+        return self.matrices[-1]
+
+    def __str__(self) -> str:
+        return "entropic"  # as the run's record shall name it
+
+
+def entropic(n_obs: int) -> EntropicAffinity:
+    """Perplexity 30, lowered where there are too few cells for 90 neighbors."""
+    return EntropicAffinity(min(PERPLEXITY, (n_obs - 1) / 3))
+
+
+def as_csr(matrix: AffinityMatrix) -> sp.csr_matrix:
+    """P in float64, its sum 1 to float64's precision, as openTSNE and scikit-learn want it."""
+    weights = matrix.weights.double().numpy()
+    return sp.csr_matrix(
+        (weights / weights.sum(), matrix.indices.numpy(), matrix.indptr.numpy()), shape=(matrix.n_rows, matrix.n_cols)
+    )
+
+
+def run_ours(
+    features: np.ndarray, start: np.ndarray, n_jobs: int, race: bool | None = None
+) -> tuple[EmbeddingResult, sp.csr_matrix]:
+    """The default t-SNE from the features and a given start, and the P it used."""
+    recorded = Recorded(entropic(len(features)))
+    config = replace(presets.tsne(), init=start, affinity_in=recorded, race=race, device="cpu", n_jobs=n_jobs)
+    return embed(torch.from_numpy(features), config), as_csr(recorded.matrices[0])
+
+
+def run_opentsne(affinities: sp.csr_matrix, start: np.ndarray, n_jobs: int, **options: object) -> tuple[np.ndarray, float]:
+    """The default 250 + 500 steps of openTSNE from P and a start: the embedding, and seconds."""
+    model = openTSNE.TSNE(n_jobs=n_jobs, random_state=0, **options)
+    given = openTSNE.affinity.PrecomputedAffinities(affinities, normalize=False)
+    begin = time.perf_counter()
+    embedding = model.fit(affinities=given, initialization=start.astype(np.float64))
+    return np.asarray(embedding), time.perf_counter() - begin
+
+
+def run_scikit(affinities: sp.csr_matrix, start: np.ndarray) -> tuple[np.ndarray, float]:
+    """The default 1 000 steps of scikit-learn from P and a start: the embedding, and seconds. It uses all cores by itself.
+
+    scikit-learn takes no P; what its `fit` does after it has one is `_tsne`, with this learning rate set before.
+    """
+    model = ScikitTSNE(random_state=0)
+    model.learning_rate_ = np.maximum(len(start) / model.early_exaggeration / 4, 50)  # a float64, which the steps then are too
+    given = affinities.copy()  # exaggerated in place
+    begin = time.perf_counter()
+    embedding = model._tsne(given, 1, len(start), X_embedded=start.copy())
+    return embedding, time.perf_counter() - begin
+
+
+def same_affinities(first: sp.csr_matrix, second: sp.csr_matrix) -> bool:
+    """Whether two P agree within the errors of float32: both sum to 1, so their distance is between 0 and 2."""
+    return abs(first - second).sum() < 1e-5
+
+
+def exact_kl(affinities: sp.csr_matrix, embedding: np.ndarray) -> float:
+    """KL(P ‖ Q) in float64 over all pairs, block by block; i = j is left out."""
+    points = np.asarray(embedding, np.float64)
+    partition = -float(len(points))  # the pairs i = i
+    for begin in range(0, len(points), 512):
+        block = cdist(points[begin : begin + 512], points, "sqeuclidean")
+        block += 1
+        partition += np.reciprocal(block, out=block).sum()
+    pairs = affinities.tocoo()
+    weights = pairs.data[pairs.data > 0]
+    difference = (points[pairs.row] - points[pairs.col])[pairs.data > 0]
+    log_kernel = -np.log1p((difference**2).sum(1))
+    return float((weights * (np.log(weights) - log_kernel)).sum() + weights.sum() * np.log(partition))
+
+
+def nearest(points: np.ndarray) -> np.ndarray:
+    """The 10 nearest other cells of every cell, (n, 10)."""
+    return NearestNeighbors(n_neighbors=N_NEAREST, n_jobs=-1).fit(points).kneighbors(return_distance=False)
+
+
+def recall(true: np.ndarray, found: np.ndarray) -> float:
+    """Mean share of a cell's true nearest neighbors that are among the found ones."""
+    return float((true[:, :, None] == found[:, None, :]).any(2).mean())
+
+
+def vote_accuracy(labels: np.ndarray, neighbors: np.ndarray) -> float:
+    """Share of the cells whose label is the most frequent one of their neighbors; the cell itself has no vote."""
+    return float((mode(labels[neighbors], axis=1).mode == labels).mean())
+
+
+def distance_correlation(features: np.ndarray, embedding: np.ndarray) -> float:
+    """Spearman's correlation of the distances of 20 000 fixed random pairs."""
+    left, right = np.random.default_rng(PAIRS_SEED).integers(len(features), size=(2, N_PAIRS))
+    distances = (np.linalg.norm(points[left].astype(np.float64) - points[right], axis=1) for points in (features, embedding))
+    return float(spearmanr(*distances).statistic)
+
+
+def machine() -> str:
+    """Cores, processor, memory and how busy the machine was."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{available_cores()} cores of {_processor()}, {memory:.0f} GiB memory, load average {os.getloadavg()[0]:.1f}"
+
+
+def _processor() -> str:
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def versions() -> str:
+    return ", ".join(
+        [f"Python {platform.python_version()}", *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
+    )
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def report(title: str, paragraphs: Sequence[str], path: Path | None) -> None:
+    """Print a page and, where there is a path, write it."""
+    text = "\n\n".join([f"# {title}", *paragraphs]) + "\n"
+    print("\n" + text)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

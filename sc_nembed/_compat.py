@@ -1,0 +1,29 @@
+"""The only place that looks at library versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+
+RECORDED = ("anndata", "faiss-cpu", "numba", "numpy", "scanpy", "scipy", "torch")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries a result depends on."""
+    from . import __version__
+
+    found = {"sc_nembed": __version__}
+    for name in RECORDED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # conda's faiss goes by another name
+            continue
+    return found
+
+
+def scanpy_embedding_plot() -> Callable:
+    """scanpy's embedding scatter plot, which moves to `sc.pl.legacy` after scanpy 1.12."""
+    import scanpy as sc
+
+    legacy = getattr(sc.pl, "legacy", None)
+    return sc.pl.embedding if legacy is None else legacy.embedding

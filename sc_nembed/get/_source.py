@@ -1,0 +1,190 @@
+"""Where the input of an embedding comes from: the rules of section «Input» of `tl.neighbor_embedding`, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from anndata import AnnData
+from torch import Tensor
+
+from .. import _keys
+from ..engine.affinity import PrecomputedAffinity
+from ..engine.config import EmbeddingConfig
+from ..engine.graph import AffinityMatrix, KnnGraph
+from ._graph import read_distances, read_pattern
+from ._representation import representation
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is embedded.
+
+    Attributes
+    ----------
+    data
+        Features, a graph or affinities: the type says where the engine starts.
+    features
+        For the start by PCA where `data` is a graph; None where there are none.
+    record
+        For `uns[key]["input"]`.
+    said
+        For the log.
+    names
+        Slots that were read, which a result must not overwrite.
+    """
+
+    data: Tensor | KnnGraph | AffinityMatrix
+    features: Tensor | None
+    record: dict[str, Any]
+    said: str
+    names: set[str] = field(default_factory=set)
+
+
+def find_source(
+    adata: AnnData,
+    config: EmbeddingConfig,
+    *,
+    use_rep: str | None,
+    n_pcs: int | None,
+    neighbors_key: str | None,
+    obsp: str | None,
+) -> Source:
+    """The input of a call.
+
+    Raises
+    ------
+    ValueError, KeyError
+        For two sources at once, a source that does not exist, and parameters that have no effect with it.
+    """
+    named = {"use_rep": use_rep, "n_pcs": n_pcs, "neighbors_key": neighbors_key, "obsp": obsp}
+    given = [name for name, value in named.items() if value is not None]
+    matrix = config.affinity_in if isinstance(config.affinity_in, PrecomputedAffinity) else None
+    if matrix is not None:
+        given.append("affinity_in")
+    if len(set(given) - {"n_pcs"}) > 1 or ("n_pcs" in given and set(given) - {"n_pcs", "use_rep"}):
+        raise ValueError(f"{_listed(given)} name two sources; give one of `use_rep` (with `n_pcs`), `neighbors_key`, `obsp`.")
+    if matrix is not None:
+        return _matrix(adata, config, matrix.matrix, "affinity_in", {"kind": "matrix", "name": "affinity_in"})
+    if obsp is not None:
+        return _obsp(adata, config, obsp)
+    if neighbors_key is not None:
+        return _graph(adata, config, neighbors_key, _neighbors_record(adata, neighbors_key))
+    if use_rep is not None or n_pcs is not None:
+        return _representation(adata, use_rep, n_pcs, "")
+    return _default(adata, config)
+
+
+def _default(adata: AnnData, config: EmbeddingConfig) -> Source:
+    """Nothing was named: the stored graph, unless a search is asked for; then what it was built from; else the PCA."""
+    search = [name for name in ("perplexity", "n_neighbors", "metric") if getattr(config, name) is not None]
+    record = adata.uns.get(_keys.NEIGHBORS)
+    if not isinstance(record, Mapping) or not any(_matrix_name(adata, _keys.NEIGHBORS, record, kind) for kind in _KINDS):
+        return _representation(adata, None, None, "")
+    if not search:
+        return _graph(adata, config, _keys.NEIGHBORS, record)
+    use_rep, n_pcs = _built_from(record)
+    return _representation(adata, use_rep, n_pcs, f" (a new search for {_listed(search)}, not the stored graph)")
+
+
+def _representation(adata: AnnData, use_rep: str | None, n_pcs: int | None, why: str) -> Source:
+    features, name = representation(adata, use_rep, n_pcs)
+    record = {"kind": "representation", "name": name, "n_features": int(features.shape[1])}
+    columns = "" if n_pcs in (None, 0) else f", first {n_pcs} columns"
+    return Source(features, None, record, f"neighbors searched in {name}{columns}{why}", {name})
+
+
+_KINDS = {"distances": _keys.distances_of, "connectivities": _keys.connectivities_of}
+
+
+def _neighbors_record(adata: AnnData, key: str) -> Mapping[str, Any]:
+    if key in adata.uns and isinstance(adata.uns[key], Mapping):
+        return adata.uns[key]
+    available = [
+        name for name, record in adata.uns.items() if isinstance(record, Mapping) and any(_matrix_name(adata, name, record, k) for k in _KINDS)
+    ]
+    raise KeyError(
+        f"Did not find `.uns[{key!r}]`. Run `sc.pp.neighbors(adata, key_added={key!r})` first; available: {available}."
+    )
+
+
+def _matrix_name(adata: AnnData, key: str, record: Mapping[str, Any], kind: str) -> str | None:
+    """Name in `obsp` of one of a graph's matrices; where the record has no name for it, the usual one."""
+    name = str(record.get(f"{kind}_key", _KINDS[kind](key)))
+    return name if name in adata.obsp else None
+
+
+def _graph(adata: AnnData, config: EmbeddingConfig, key: str, record: Mapping[str, Any]) -> Source:
+    if config.metric is not None:
+        raise ValueError(f"`metric={config.metric!r}` has no effect: the graph {key!r} is finished. Drop it, or name `use_rep`.")
+    distances, weights = (_matrix_name(adata, key, record, kind) for kind in _KINDS)
+    name = distances or weights
+    if name is None:
+        wanted = [_KINDS[kind](key) for kind in _KINDS]
+        raise KeyError(f"`.uns[{key!r}]` names no matrix in `.obsp`; expected one of {wanted}, available: {list(adata.obsp)}.")
+    label = f"`.obsp[{name!r}]`"
+    if distances:
+        data = read_distances(adata.obsp[name], label, n_obs=adata.n_obs, n_neighbors=config.n_neighbors)
+    else:
+        _needs_distances(config, label)
+        data = read_pattern(adata.obsp[name], label, n_obs=adata.n_obs)
+    features, start = _start_features(adata, config, record)
+    about = {"kind": "graph", "neighbors_key": key, "matrix": name} | start
+    return Source(data, features, about, f"the neighbor graph {key!r} ({label})", {key, name, *start.values()})
+
+
+def _needs_distances(config: EmbeddingConfig, label: str) -> None:
+    for parameter in ("perplexity", "n_neighbors"):
+        if getattr(config, parameter) is not None:
+            raise ValueError(f"`{parameter}` needs distances, and this graph has only the weights {label}; drop it, or name `use_rep`.")
+    if config.affinity_in not in (None, "uniform"):
+        raise ValueError(f"`affinity_in={config.affinity_in!r}` needs distances, and this graph has only the weights {label}.")
+
+
+def _obsp(adata: AnnData, config: EmbeddingConfig, name: str) -> Source:
+    if name not in adata.obsp:
+        raise KeyError(f"Did not find `.obsp[{name!r}]`; available: {list(adata.obsp)}.")
+    if config.affinity_in not in (None, "precomputed"):
+        raise ValueError(f"`affinity_in={config.affinity_in!r}` has no effect: `obsp` gives the affinities themselves.")
+    return _matrix(adata, config, adata.obsp[name], f"`.obsp[{name!r}]`", {"kind": "matrix", "obsp": name})
+
+
+def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, record: dict[str, str]) -> Source:
+    for parameter in ("perplexity", "n_neighbors", "metric"):
+        if getattr(config, parameter) is not None:
+            raise ValueError(f"`{parameter}` has no effect: {label} gives the affinities themselves.")
+    if matrix.shape != (adata.n_obs, adata.n_obs):
+        raise ValueError(f"{label} must be a matrix of {adata.n_obs} by {adata.n_obs} cells; got shape {tuple(matrix.shape)}.")
+    try:
+        data = PrecomputedAffinity(matrix)()
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}") from error
+    neighbors = adata.uns.get(_keys.NEIGHBORS)
+    features, start = _start_features(adata, config, neighbors if isinstance(neighbors, Mapping) else {})
+    return Source(data, features, record | start, f"the weights {label}", set(record.values()) | set(start.values()))
+
+
+def _start_features(adata: AnnData, config: EmbeddingConfig, record: Mapping[str, Any]) -> tuple[Tensor | None, dict[str, str]]:
+    """Features for a start by PCA, or for a race: what the graph was built from, else `X_pca`, else none."""
+    if not (isinstance(config.init, str) and config.init == "pca") and not config.race:
+        return None, {}
+    for use_rep, n_pcs in dict.fromkeys([_built_from(record), (_keys.PCA, None)]):
+        if use_rep in adata.obsm:
+            features, name = representation(adata, use_rep, n_pcs)
+            return features, {"init": name}
+    return None, {}
+
+
+def _built_from(record: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """The representation and number of columns a graph says it was built from."""
+    params = record.get("params", {})
+    params = params if isinstance(params, Mapping) else {}
+    use_rep, n_pcs = params.get("use_rep"), params.get("n_pcs")
+    return (None if use_rep is None else str(use_rep)), (None if n_pcs is None else int(n_pcs))
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
+
+

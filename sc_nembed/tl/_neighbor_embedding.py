@@ -1,0 +1,316 @@
+"""`tl.neighbor_embedding`: AnnData in, AnnData out; everything in between is the engine's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import scanpy as sc
+import scipy.sparse as sp
+import torch
+from anndata import AnnData, ImplicitModificationWarning
+
+from .. import _compat, _keys
+from ..engine.affinity import PrecomputedAffinity
+from ..engine.config import EmbeddingConfig
+from ..engine.initialization import NAMES as INIT_NAMES
+from ..engine.pipeline import EmbeddingResult, embed
+from ..engine.presets import resolve_method, with_options
+from ..get._history import COLUMNS
+from ..get._source import Source, find_source
+
+_UNGIVEN = {"random_state": 0}  # defaults other than None of parameters that have an alias
+ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff", "rng": "random_state"}
+
+
+def neighbor_embedding(
+    adata: AnnData,
+    *,
+    method: str | EmbeddingConfig = "tsne",
+    use_rep: str | None = None,
+    n_pcs: int | None = None,
+    neighbors_key: str | None = None,
+    obsp: str | None = None,
+    affinity_in: Any = None,
+    affinity_out: Any = None,
+    kwargs_affinity_out: dict[str, Any] | None = None,
+    perplexity: float | Sequence[float] | None = None,
+    n_neighbors: int | None = None,
+    metric: str | None = None,
+    n_components: int | None = None,
+    lr: float | str | None = None,
+    optimizer: Any = None,
+    optimizer_kwargs: dict[str, Any] | str | None = None,
+    scheduler: Any = None,
+    scheduler_kwargs: dict[str, Any] | None = None,
+    min_grad_norm: float | None = None,
+    max_iter: int | None = None,
+    check_interval: int | None = None,
+    init: Any = None,
+    init_scaling: float | str | None = None,
+    early_exaggeration_coeff: float | None = None,
+    early_exaggeration_iter: int | None = None,
+    exaggeration: float | None = None,
+    repulsion_strength: float | None = None,
+    backend: str | None = None,
+    device: str | torch.device = "auto",
+    n_jobs: int | None = None,
+    verbose: bool | None = None,
+    random_state: Any = 0,
+    callbacks: Sequence[Callable] = (),
+    key_added: str | None = None,
+    copy: bool = False,
+    **method_options: Any,
+) -> AnnData | None:
+    """Embed cells so that neighbors stay neighbors: t-SNE and its relatives.
+
+    Minimises −λ Σ P log Q + ρ · L_rep(Q), with P the input affinity, Q the output affinity, λ the exaggeration and ρ the
+    repulsion strength. None always means: what the method's preset says.
+
+    Parameters
+    ----------
+    adata
+        Annotated data matrix, cells in rows. A view becomes an actual AnnData; its parent is not touched.
+    method
+        "tsne" (case and hyphens do not matter), or an `EmbeddingConfig` made by `sc_nembed.engine.presets`.
+    use_rep, n_pcs
+        Search neighbors in this representation, a key of `.obsm` or "X", of which the first `n_pcs` columns are used;
+        `n_pcs` alone takes `X_pca`, and `n_pcs=0` means X.
+    neighbors_key
+        Use this graph of `.uns` (from `scanpy.pp.neighbors` or any tool that stores its result alike); nothing is searched.
+    obsp
+        Use this matrix of weights (large = near) of `.obsp` as P, symmetrised and normalised.
+    affinity_in
+        Input affinity: "entropic", "uniform", "umap", "precomputed" (with `obsp`), an input affinity of
+        `sc_nembed.engine.affinity`, or a sparse or dense matrix of weights, cells by cells.
+    affinity_out, kwargs_affinity_out
+        Output affinity ("student" or an instance or class of `sc_nembed.engine.output_affinity`) and its arguments, e.g.
+        `{"dof": 0.5}`.
+    perplexity
+        Smooth number of neighbors of the entropic affinity, at least 1; several give the multi-scale mixture. Three times as
+        many neighbors are searched; where there are fewer it is lowered to a third of them.
+    n_neighbors
+        Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named graph:
+        keep that many.
+    metric
+        "euclidean" (default) or "cosine", for a new search.
+    n_components
+        Number of dimensions, 2 by default. Other numbers use exact sums, up to 50 000 cells.
+    lr
+        Learning rate: a number, constant, or "auto". With `optimizer="auto"` it is dimensionless, about 1. Alias
+        `learning_rate`.
+    optimizer, optimizer_kwargs
+        "auto" (preconditioned Nesterov), "DeltaBarDelta" (openTSNE's), or any optimizer of torch by name or class; and its
+        arguments (for SGD, "auto" means momentum 0.5 in early exaggeration and 0.8 after).
+    scheduler, scheduler_kwargs
+        Learning-rate scheduler of torch by name or class, stepped once a step and made anew in each phase, and its arguments;
+        "none" for none. `LinearLR` without arguments runs from 1 to 0 over the phase.
+    min_grad_norm
+        Stop at a check where the Frobenius norm of the gradient is below; 0 never stops.
+    max_iter
+        All steps of the path kept: 150 by default, 750 with another optimizer than "auto".
+    check_interval
+        Steps between two checks (history, progress bar, callbacks, stop rules), 10 by default.
+    init
+        Start: "pca" (default; for a graph of what it was built from, else `X_pca`, else "spectral"), "spectral", "random"
+        (= "normal"), a key of `.obsm`, or an array (cells, n_components).
+    init_scaling
+        Standard deviation of the first column of the start. Named starts have 1e-4 by default; arrays and keys of `.obsm`
+        are kept as they are unless it is given; "keep" scales nothing.
+    early_exaggeration_coeff, early_exaggeration_iter
+        λ of the early phase and its number of steps. With `optimizer="auto"` half of them have the full λ and half bring it
+        down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. Alias `early_exaggeration`.
+    exaggeration
+        λ of the last phase, 1 by default.
+    repulsion_strength
+        ρ, 1 by default.
+    backend
+        "faiss" searches neighbors with faiss; None chooses (exact up to 20 000 cells, then faiss) and records it.
+    device
+        "auto" (cuda if present, else cpu), or a torch device.
+    n_jobs
+        Threads; None: the cores this process may use, or `scanpy.settings.n_jobs` where that is not 1. Results have the same
+        bits for any number of threads.
+    verbose
+        True shows a progress bar, False prints nothing at all, None follows scanpy's verbosity (the bar from 3 on).
+    random_state
+        Seed: an integer, None, or a numpy generator, of which one draw is made. The integer used is recorded. Alias `rng`.
+    callbacks
+        Functions of a `StepInfo`, called at each check; one that returns True ends the run.
+    key_added
+        Write `.obsm[key_added]` and `.uns[key_added]` instead of `.obsm["X_ne"]` and `.uns["ne"]`.
+    copy
+        Return a copy instead of writing into `adata`.
+    **method_options
+        Options of the method. t-SNE: `dof`, degrees of freedom of the Student kernel; `race`, whether two early phases are
+        raced and the one with the better global arrangement is kept (by default for a representation whose schedule is left
+        alone); `tolerance`, relative error of the forces on the grid.
+
+    Returns
+    -------
+    None, or the copy where `copy=True`. Sets
+
+    `.obsm["X_ne"]`
+        (n_obs, n_components) float32 coordinates.
+    `.uns["ne"]`
+        `params` (every value that took effect), `input` (what was embedded), `history`, `final` (loss, kl_divergence, n_iter,
+        stop_reason, seconds per stage) and `versions`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        For input that does not exist or cannot be embedded, and for parameters that are wrong or have no effect in this call;
+        `adata` is then as it was.
+
+    Notes
+    -----
+    **Input.** (1) `neighbors_key`, (2) `obsp`, (3) `use_rep` or `n_pcs`, (4) `.uns["neighbors"]`, unless `perplexity`,
+    `n_neighbors` or `metric` ask for a new search, then the representation that graph was built from, (5) `.obsm["X_pca"]`,
+    else a PCA of X with a warning. Of a graph t-SNE reads the pattern of its distances, 1/k per row and symmetrised, unless a
+    perplexity is asked for; what was used is logged and recorded. Cells without neighbors are set around the others.
+
+    References
+    ----------
+    van der Maaten & Hinton (2008) JMLR 9:2579; Linderman et al. (2019) Nat. Methods 16:243; Kobak & Berens (2019) Nat. Commun.
+    10:5416; Böhm, Berens & Kobak (2022) JMLR 23:95.
+
+    Examples
+    --------
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> ne.tl.neighbor_embedding(adata)
+    >>> ne.tl.neighbor_embedding(adata, use_rep="X_pca", perplexity=30, key_added="tsne_pca")
+    """
+    return run(dict(locals()), _keys.slots(key_added))
+
+
+_CONFIG_FIELDS = {item.name for item in fields(EmbeddingConfig)} - {"method", "verbose"}
+
+
+def run(arguments: dict[str, Any], slots: _keys.Slots, *, replaces: bool = False) -> AnnData | None:
+    """The way of every tool, from the arguments of `neighbor_embedding`; `replaces` allows slots that are not ours."""
+    adata, verbose = arguments["adata"], arguments["verbose"]
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"Expected an AnnData; got {type(adata).__name__}.")
+    config = _config(adata, arguments)
+    source = {name: arguments[name] for name in ("use_rep", "n_pcs", "neighbors_key", "obsp")}
+    found = find_source(adata, config, **source)
+    _check_slots(adata, slots, found, replaces)
+    start = _say(verbose, f"computing neighbor embedding ({config.method}) of {found.said}")
+    result = embed(found.data, config, features=found.features, callbacks=tuple(arguments["callbacks"]))
+    if isinstance(config.init, str) and config.init == "pca" and result.config.init != "pca":
+        _say(verbose, f"    there is no representation to start from by PCA: the start is {result.config.init}")
+    target = adata.copy() if arguments["copy"] else adata
+    _write(target, slots, result, _record(result, found, source))
+    added = f"added\n    {slots.obsm!r}, coordinates (adata.obsm)\n    {slots.uns!r}, parameters and history (adata.uns)"
+    _say(verbose, "    finished", time=start, deep=added)
+    return target if arguments["copy"] else None
+
+
+def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
+    """What the engine is asked to do: the preset, with what was given put over it."""
+    given = {name: value for name, value in arguments.items() if name in _CONFIG_FIELDS and value is not None}
+    given["random_state"] = arguments["random_state"]
+    given, options = _without_aliases(given, arguments["method_options"])
+    preset = with_options(resolve_method(arguments["method"]), options)
+    given["random_state"] = _seed(given["random_state"])
+    given["init"] = _init(adata, given.get("init", preset.init), given.get("n_components", preset.n_components))
+    if sc.settings.n_jobs != 1:
+        given.setdefault("n_jobs", sc.settings.n_jobs)
+    affinity = given.get("affinity_in")
+    if isinstance(affinity, np.ndarray | torch.Tensor) or sp.issparse(affinity):
+        given["affinity_in"] = PrecomputedAffinity(affinity)
+    verbose = arguments["verbose"]
+    return replace(preset, **given, verbose=sc.settings.verbosity >= 3 if verbose is None else bool(verbose))
+
+
+def _without_aliases(given: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    options = dict(options)
+    for alias, name in ALIASES.items():
+        if alias not in options:
+            continue
+        if given.get(name, _UNGIVEN.get(name)) != _UNGIVEN.get(name):
+            raise TypeError(f"`{alias}` is another name of `{name}`; give one of them.")
+        value = options.pop(alias)
+        if value is not None or name == "random_state":
+            given[name] = value
+    return given, options
+
+
+def _seed(random_state: Any) -> int:
+    """The integer a run is seeded with."""
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0] % (2**31 - 1))
+    try:
+        if not isinstance(random_state, bool | str) and int(random_state) == random_state and random_state >= 0:
+            return int(random_state)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"`random_state` must be a non-negative integer, None or a numpy generator; got {random_state!r}.")
+
+
+def _init(adata: AnnData, init: Any, n_components: int) -> Any:
+    """A name the engine knows, or an array of the right shape."""
+    if isinstance(init, str):
+        if init in INIT_NAMES:
+            return init
+        keys = [key for key in (init, f"X_{init}") if key in adata.obsm]
+        if not keys:
+            raise ValueError(f"Unknown `init` {init!r}; available: {list(INIT_NAMES)}, the keys of .obsm {list(adata.obsm)}, or an array.")
+        init = adata.obsm[keys[0]]
+    array = np.array(init.detach().cpu().numpy() if isinstance(init, torch.Tensor) else init, dtype=np.float32)
+    if array.shape != (adata.n_obs, n_components):
+        raise ValueError(f"`init` must have the shape (cells, n_components) = {(adata.n_obs, n_components)}; got {array.shape}.")
+    if not np.isfinite(array).all():
+        rows = np.flatnonzero(~np.isfinite(array).all(1))
+        raise ValueError(f"`init` has NaN or infinite values in {rows.size} cells, the first in row {rows[0]}.")
+    return array
+
+
+def _check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool) -> None:
+    if {slots.obsm, slots.uns} & found.names:
+        raise ValueError(f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & found.names)}; choose another `key_added`.")
+    if replaces:
+        return
+    ours = slots.uns in adata.uns and _keys.is_ours(adata.uns[slots.uns])
+    taken = [f".obsm[{slots.obsm!r}]"] if slots.obsm in adata.obsm else []
+    taken += [f".uns[{slots.uns!r}]"] if slots.uns in adata.uns else []
+    if taken and not ours:
+        raise ValueError(f"{' and '.join(taken)} exists and was not written by sc_nembed; choose another `key_added`, or delete it.")
+
+
+def _record(result: EmbeddingResult, found: Source, source: Mapping[str, Any]) -> dict[str, Any]:
+    params = result.config.to_record() | {name: value for name, value in source.items() if value is not None}
+    params |= {f"used_{name}": value for name, value in result.resolved.items()}
+    last = {name: values[-1] for name, values in result.history.items()}
+    final = {"loss": float(last["loss"]), "n_iter": result.n_iter, "stop_reason": result.stop_reason}
+    if result.kl_divergence is not None:
+        final["kl_divergence"] = float(result.kl_divergence)
+    final["n_edges"] = result.n_edges
+    final["seconds"] = dict(result.seconds)
+    return {
+        "params": params,
+        "input": found.record,
+        "history": {name: np.asarray(result.history[name]) for name in COLUMNS},
+        "final": final,
+        "versions": _compat.versions(),
+    }
+
+
+def _write(adata: AnnData, slots: _keys.Slots, result: EmbeddingResult, record: dict[str, Any]) -> None:
+    embedding = np.array(result.embedding.cpu().numpy(), dtype=np.float32, order="C")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImplicitModificationWarning)  # a view becomes an AnnData of its own
+        adata.obsm[slots.obsm] = embedding
+    adata.uns[slots.uns] = record
+
+
+def _say(verbose: bool | None, message: str, **kwargs: Any) -> Any:
+    """A message in scanpy's form, by scanpy's logger."""
+    return None if verbose is False else sc.logging.info(message, **kwargs)

@@ -1,0 +1,220 @@
+"""Radial sums: every entry of RADIAL_SUMS against brute force, and the grid's error against openTSNE's."""
+
+import numpy as np
+import pytest
+import torch
+
+from sc_nembed.engine import radial_sum
+from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.world import SERIAL
+
+from . import _truth
+
+N = 4000
+SPANS = (1e-4, 5.0, 60.0, 150.0)
+SHAPES = ("uniform", "gaussian", "clusters")
+
+
+def plan(name, n_components=2, dtype=torch.float32, *, dof=1.0, tolerance=None):
+    return RADIAL_SUMS[name](
+        StudentT(dof), n_components=n_components, tolerance=tolerance, device=torch.device("cpu"), dtype=dtype, world=SERIAL
+    )
+
+
+def points(shape: str, n: int, n_components: int, span: float, seed: int = 0) -> np.ndarray:
+    """float32 numbers, so that both precisions sum the same points; the longest side is `span`."""
+    rng = np.random.default_rng(seed)
+    if shape == "uniform":
+        cloud = rng.uniform(size=(n, n_components))
+    elif shape == "gaussian":
+        cloud = rng.normal(size=(n, n_components))
+    else:
+        cloud = 4 * rng.normal(size=(20, n_components))[rng.integers(0, 20, n)] + 0.5 * rng.normal(size=(n, n_components))
+    cloud -= cloud.min(0)
+    return (cloud * (span / cloud.max())).astype(np.float32).astype(float)
+
+
+# what is summed: targets as a slice of the sources (first) or a cloud of their own (None), with or without weights
+CASES = {
+    "all": (slice(None), 0, False),
+    "weights": (slice(None), 0, True),
+    "first rows": (slice(0, 150), 0, False),
+    "rows from 90 on": (slice(90, 300), 90, True),
+    "disjoint": (points("gaussian", 130, 3, 25.0, seed=7), None, False),
+    "disjoint, outside": (points("gaussian", 130, 3, 80.0, seed=8) - 20, None, True),
+}
+# (mass, push): single precision rounds; the grid's own error shows in the other two
+TOLERANCES = {"torch": {torch.float32: (1e-6, 1e-5), torch.float64: (1e-13, 1e-12)}, "fft": dict.fromkeys([torch.float32, torch.float64], (1e-4, 5e-3))}
+ENTRIES = [(name, d) for name in RADIAL_SUMS for d in ((2,) if name == "fft" else (1, 2, 3, 4))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dof", [1.0, 0.5, 3.0])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("name", "n_components"), ENTRIES)
+def test_sum_equals_brute_force(name, n_components, case, dof, dtype):
+    targets, first, weighted = CASES[case]
+    sources = points("clusters", 400, max(3, n_components), 40.0)[:, :n_components]
+    if first is None:
+        if n_components > targets.shape[1]:
+            targets = np.hstack([targets, targets[:, :1]])
+        targets = targets[:, :n_components]
+    else:
+        targets = sources[targets]
+    weights = np.random.default_rng(1).uniform(0.1, 3, 400).astype(np.float32) if weighted else None
+    found = plan(name, n_components, dtype, dof=dof)(
+        torch.tensor(targets, dtype=dtype),
+        torch.tensor(sources, dtype=dtype),
+        first,
+        None if weights is None else torch.tensor(weights, dtype=dtype),
+    )
+    expected = _truth.radial_sum(targets, sources, first, weights=weights, dof=dof)
+    for got, truth, tolerance in zip(found, expected, TOLERANCES[name][dtype], strict=True):
+        assert got.dtype == dtype
+        assert _truth.relative(got, truth) <= tolerance
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", RADIAL_SUMS)
+def test_field_equals_plan_and_survives_later_sums(name, dtype):
+    made = plan(name, 2, dtype)
+    sources, others = (torch.tensor(points("clusters", n, 2, span), dtype=dtype) for n, span in ((500, 40.0), (500, 38.0)))
+    field = made.field(sources)
+    mass, push = field(sources, 0)
+    at_once = made(sources, sources, 0)
+    made(others, others, 0)  # the plan's buffers now hold something else
+    again = field(sources, 0)
+    for found in (at_once, again):
+        assert torch.equal(found[0], mass)
+        assert torch.equal(found[1], push)
+    some = field(sources[40:70], 40)
+    torch.testing.assert_close(some[0], mass[40:70], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(some[1], push[40:70], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", RADIAL_SUMS)
+def test_field_read_outside_of_its_box_equals_brute_force(name):
+    sources, targets = points("clusters", 500, 2, 40.0), points("uniform", 200, 2, 90.0, seed=3) - 30
+    field = plan(name, dtype=torch.float64).field(torch.tensor(sources))
+    inside = torch.tensor(sources[:50] + 0.01)
+    before = field(inside, None)
+    found = field(torch.tensor(targets), None)
+    for got, truth in zip(found, _truth.radial_sum(targets, sources, None), strict=True):
+        assert _truth.relative(got, truth) <= 2e-3
+    assert all(torch.equal(a, b) for a, b in zip(before, field(inside, None), strict=True))
+
+
+@pytest.mark.parametrize("name", RADIAL_SUMS)
+def test_push_is_half_the_gradient_of_mass(name):
+    sources = torch.tensor(points("clusters", 300, 2, 30.0))
+    targets = torch.tensor(points("uniform", 50, 2, 25.0, seed=5) + 1)
+    field = plan(name, dtype=torch.float64).field(sources)
+    _, push = field(targets, None)
+    for axis, step in enumerate(1e-6 * torch.eye(2, dtype=torch.float64)):
+        slope = (field(targets + step, None)[0] - field(targets - step, None)[0]) / 2e-6
+        assert _truth.relative(push[:, axis], slope / 2) <= 1e-7
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def shape_and_truths(request):
+    """Points of each span, their exact sums, and the force error of openTSNE's default on them."""
+    from openTSNE import _tsne
+
+    table = {}
+    for span in SPANS:
+        cloud = points(request.param, N, 2, span)
+        mass, push = _truth.radial_sum(cloud, cloud, 0)
+        theirs = np.zeros_like(cloud)
+        total = _tsne.estimate_negative_gradient_fft_2d(
+            np.ascontiguousarray(cloud), theirs, n_interpolation_points=3, min_num_intervals=50, ints_in_interval=1, dof=1
+        )
+        error = min(_truth.relative(sign * theirs * total, push) for sign in (1, -1))  # whichever sign it counts in
+        table[span] = cloud, mass, push, error
+    return request.param, table
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("span", SPANS)
+def test_grid_is_no_worse_than_openTSNE(shape_and_truths, span, dtype, record_property):  # noqa: N802
+    cloud, mass, push, theirs = shape_and_truths[1][span]
+    positions = torch.tensor(cloud, dtype=dtype)
+    found_mass, found_push = plan("fft", dtype=dtype)(positions, positions, 0)
+    ours, mass_error = _truth.relative(found_push, push), _truth.relative(found_mass, mass)
+    record_property("errors", f"{shape_and_truths[0]} {span:g} {dtype}: force {ours:.1e}, openTSNE {theirs:.1e}, mass {mass_error:.1e}")
+    # at 1e-4 all forces vanish but for the rounding of a float32 grid; 2.4e-2 is openTSNE's error at a usual span
+    assert ours <= (2.4e-2 if span < 1 else max(1e-3, theirs))
+    assert mass_error <= 1e-4
+
+
+@pytest.mark.parametrize("span", [1e-4, 5.0, 60.0, 150.0])
+def test_both_precisions_of_the_grid_agree(shape_and_truths, span):
+    cloud = shape_and_truths[1][span][0]
+    single, double = (plan("fft", dtype=dtype)(*[torch.tensor(cloud, dtype=dtype)] * 2, 0) for dtype in (torch.float32, torch.float64))
+    assert _truth.relative(single[0], double[0]) <= 1e-6
+    assert _truth.relative(single[1], double[1]) <= (1e-3 if span < 1 else 1e-4)
+
+
+@pytest.mark.parametrize("tolerance", [3e-2, 1e-2, 1e-3])
+@pytest.mark.parametrize("span", [5.0, 60.0, 150.0])
+def test_tolerance_is_met(shape_and_truths, span, tolerance):
+    cloud, _, push, _ = shape_and_truths[1][span]
+    positions = torch.tensor(cloud, dtype=torch.float32)
+    assert _truth.relative(plan("fft", tolerance=tolerance)(positions, positions, 0)[1], push) <= tolerance
+
+
+@pytest.mark.parametrize("tolerance", [0, 1.5, -1])
+def test_tolerance_out_of_range_raises(tolerance):
+    positions = torch.rand(30, 2)
+    with pytest.raises(ValueError, match="tolerance"):
+        plan("fft", tolerance=tolerance)(positions, positions, 0)
+
+
+# what a run can come across: a line, few points, far from the origin, far-away cells, a span beyond the largest grid
+CLOUDS = {
+    "line": np.linspace(0, 30, 500)[:, None] * [1.0, 0.0],
+    "two points": np.array([[0.0, 0.0], [3.0, 1.0]]),
+    "off origin": points("clusters", 500, 2, 30.0) + [4096.0, -8192.0],
+    "an outlier": np.vstack([points("clusters", 500, 2, 30.0), [[700.0, 700.0]]]),
+    "a huge box": points("uniform", 2000, 2, 20_000.0),
+}
+
+
+@pytest.mark.parametrize("name", RADIAL_SUMS)
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_unusual_clouds_keep_mass_and_push_finite_and_near(name, cloud):
+    positions = CLOUDS[cloud].astype(np.float32)
+    found = plan(name)(torch.tensor(positions), torch.tensor(positions), 0)
+    mass, push = _truth.radial_sum(positions, positions, 0)
+    assert all(torch.isfinite(part).all() for part in found)
+    if cloud == "a huge box":  # coarser than the kernel: only the order of magnitude is kept
+        assert float(found[0].sum()) == pytest.approx(mass.sum(), rel=0.5)
+        return
+    assert _truth.relative(found[0], mass) <= 1e-3
+    assert _truth.relative(found[1], push) <= 5e-2
+
+
+@pytest.mark.parametrize("name", RADIAL_SUMS)
+def test_coincident_points_have_full_mass_and_no_push(name):
+    positions = torch.full((300, 2), 0.25)
+    mass, push = plan(name)(positions, positions, 0)
+    torch.testing.assert_close(mass, torch.full((300,), 299.0), rtol=1e-5, atol=0)
+    torch.testing.assert_close(push, torch.zeros(300, 2), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_grid_in_other_dimensions_raises(n_components):
+    with pytest.raises(ValueError, match="2 dimensions"):
+        plan("fft", n_components)
+
+
+@pytest.mark.parametrize(
+    ("n_obs", "n_components", "name"), [(700, 2, "torch"), (45_000, 2, "fft"), (20_000, 3, "torch"), (20_000, 1, "torch")]
+)
+def test_choice_is_exact_where_that_is_cheaper_or_the_only_one(n_obs, n_components, name):
+    assert radial_sum.choose(n_obs, n_components) == name
+
+
+def test_choice_refuses_exact_sums_of_too_many_cells():
+    with pytest.raises(ValueError, match="n_components=2"):
+        radial_sum.choose(100_000, 3)
