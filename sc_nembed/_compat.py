@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def scanpy_embedding_plot() -> Callable:
-    """scanpy's embedding scatter plot, which moves to `sc.pl.legacy` after scanpy 1.12."""
+    """Scanpy's embedding scatter plot, which moves to `sc.pl.legacy` after scanpy 1.12."""
     import scanpy as sc
 
     legacy = getattr(sc.pl, "legacy", None)

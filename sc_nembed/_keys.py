@@ -36,7 +36,9 @@ def slots(key_added: str | None, default: Slots = DEFAULT) -> Slots:
     if not isinstance(key_added, str):
         raise TypeError(f"`key_added` must be a string or None; got {type(key_added).__name__}.")
     if not key_added or "/" in key_added:
-        raise ValueError(f"`key_added` must not be empty or contain '/', which splits a key when it is written; got {key_added!r}.")
+        raise ValueError(
+            f"`key_added` must not be empty or contain '/', which splits a key when it is written; got {key_added!r}."
+        )
     return Slots(key_added, key_added)
 
 
@@ -71,5 +73,6 @@ def result_of(adata: Any, key: str) -> Slots:
                     return Slots(obsm, uns)
     available = [name for name in adata.uns if is_ours(adata.uns[name])]
     raise KeyError(
-        f"Did not find a result of sc_nembed under {key!r}. Run `sc_nembed.tl.neighbor_embedding(adata)` first; available: {available}."
+        f"Did not find a result of sc_nembed under {key!r}. Run `sc_nembed.tl.neighbor_embedding(adata)` first; "
+        f"available: {available}."
     )

@@ -1,6 +1,8 @@
 """Shared fixtures: the data set that ships inside scanpy, and the folder of larger ones where there is one."""
 
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -50,3 +52,15 @@ def real_features(data_dir: Path) -> Callable[[str], torch.Tensor]:
         return torch.from_numpy(np.array(adata.obsm["X_pca"], np.float32))
 
     return load
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., str]:
+    """`python(code)`: what a fresh interpreter prints on running it; a crash fails the test alone, not the session."""
+
+    def run(code: str, timeout: float = 120) -> str:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr[-2000:]}"
+        return done.stdout.strip()
+
+    return run

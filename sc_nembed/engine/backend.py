@@ -1,9 +1,10 @@
 """Devices, threads and optional libraries: the one place where they are resolved.
 
-Hot loops on the CPU are serial numba functions over a range of rows that release the GIL; `parallel` hands fixed ranges of
-rows to a small pool of Python threads. Which thread computes a range never changes what is computed or in which order it is
-added up, so the result has the same bits for any number of threads. The pool sleeps when idle (no spinning OpenMP team), is
-rebuilt in a forked child, and any number of Python threads may use the engine: one lock serialises them.
+Hot loops on the CPU are serial numba functions over a range of rows that release the GIL; `parallel` hands fixed ranges
+of rows to a small pool of Python threads. Which thread computes a range never changes what is computed or in which
+order it is added up, so the result has the same bits for any number of threads. The pool sleeps when idle (no spinning
+OpenMP team), is rebuilt in a forked child, and any number of Python threads may use the engine: one lock serialises
+them.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
 def session(n_jobs: int) -> Iterator[None]:
     """Hold the engine's lock and use `n_jobs` threads.
 
-    torch itself gets one: its OpenMP team would spin between two calls and take a core from the pool. Functions that live off
-    torch's own threads ask for them with `torch_threads`.
+    torch itself gets one: its OpenMP team would spin between two calls and take a core from the pool. Functions that
+    live off torch's own threads ask for them with `torch_threads`.
     """
     global _n_jobs
     with _lock, torch_threads(1):

@@ -17,7 +17,8 @@ class StepInfo:
     iteration, max_iter
         Steps done so far, and steps of the whole run.
     phase
-        Name of the phase the last step belonged to. Where two early phases are raced, callbacks see both, "A: ..." first.
+        Name of the phase the last step belonged to. Where two early phases are raced, callbacks see both, "A: ..."
+        first.
     loss, grad_norm
         Of `embedding`: the objective at exaggeration 1, and the Frobenius norm of the gradient at `exaggeration`.
     learning_rate, exaggeration
@@ -39,8 +40,10 @@ class StepInfo:
 
     def __repr__(self) -> str:
         return (
-            f"StepInfo(iteration={self.iteration}, max_iter={self.max_iter}, phase={self.phase!r}, loss={self.loss:.4f}, "
-            f"grad_norm={self.grad_norm:.3g}, learning_rate={self.learning_rate:.3g}, exaggeration={self.exaggeration:.3g})"
+            f"StepInfo(iteration={self.iteration}, max_iter={self.max_iter}, phase={self.phase!r}, "
+            f"loss={self.loss:.4f}, "
+            f"grad_norm={self.grad_norm:.3g}, learning_rate={self.learning_rate:.3g}, "
+            f"exaggeration={self.exaggeration:.3g})"
         )
 
 

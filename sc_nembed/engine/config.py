@@ -1,4 +1,6 @@
-"""`EmbeddingConfig`: everything a run is asked to do. The fields are named as the parameters of `tl.neighbor_embedding`."""
+"""`EmbeddingConfig`: everything a run is asked to do. The fields are named as the parameters of
+`tl.neighbor_embedding`.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ from .schedule import Schedule
 class EmbeddingConfig:
     """What a run is asked to do. None means: as the preset's rules say for the source at hand.
 
-    Make one with a function of `engine.presets` and change it with `dataclasses.replace`. The parameters are explained in
-    `sc_nembed.tl.neighbor_embedding`; the last five fields belong to the preset.
+    Make one with a function of `engine.presets` and change it with `dataclasses.replace`. The parameters are explained
+    in `sc_nembed.tl.neighbor_embedding`; the last five fields belong to the preset.
     """
 
     method: str
@@ -82,7 +84,9 @@ class EmbeddingConfig:
         if given is not None and not isinstance(given, str):
             for name in ("perplexity", "n_neighbors") if searching else ("perplexity",):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters.")
+                    raise ValueError(
+                        f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters."
+                    )
             return given
         if given is None and self.perplexity is None:
             uniform = searching and self.n_neighbors is not None
@@ -95,7 +99,8 @@ class EmbeddingConfig:
     def _named_affinity(self, name: str, searching: bool, n_obs: int) -> InputAffinity:
         if name.lower() == "precomputed":
             raise ValueError(
-                "`affinity_in='precomputed'` needs a matrix: pass `obsp=` to the AnnData function, or PrecomputedAffinity(P)."
+                "`affinity_in='precomputed'` needs a matrix: pass `obsp=` to the AnnData function, or "
+                "PrecomputedAffinity(P)."
             )
         if name.lower() != "entropic" and self.perplexity is not None:
             raise ValueError(f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to 'entropic'.")
@@ -133,7 +138,9 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _number(config: EmbeddingConfig, name: str, wanted: str, accept: Callable[[float], bool], *, whole: bool = False) -> None:
+def _number(
+    config: EmbeddingConfig, name: str, wanted: str, accept: Callable[[float], bool], *, whole: bool = False
+) -> None:
     value = getattr(config, name)
     if value is None:
         return
@@ -157,8 +164,10 @@ def _check_numbers(config: EmbeddingConfig) -> None:
         _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
         if isinstance(config.optimizer, str) and config.optimizer == "auto" and config.lr > 10:
             raise ValueError(
-                f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since each gradient "
-                "is divided by its curvature. Rates in the hundreds belong to plain gradient descent: use optimizer='SGD' or "
+                f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since "
+                "each gradient "
+                "is divided by its curvature. Rates in the hundreds belong to plain gradient descent: use "
+                "optimizer='SGD' or "
                 "'DeltaBarDelta' for them, or lr='auto'."
             )
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def checked_features(features: Tensor, metric: str | None) -> Tensor:
-    """A centred float32 copy of (n, d) features on the CPU; with `metric="cosine"`, whose angles have an origin, not centred.
+    """A centred float32 copy of (n, d) features on the CPU; with `metric="cosine"`, whose angles have an origin, not
+    centred.
 
     The mean is taken off in float64, so that coordinates far from the origin keep their differences.
 
@@ -24,7 +25,9 @@ def checked_features(features: Tensor, metric: str | None) -> Tensor:
     bad = ~torch.isfinite(features).all(1)
     if bad.any():
         first = int(bad.nonzero()[0, 0])
-        raise ValueError(f"The representation has NaN or infinite values in {int(bad.sum())} cells, the first in row {first}.")
+        raise ValueError(
+            f"The representation has NaN or infinite values in {int(bad.sum())} cells, the first in row {first}."
+        )
     if features.shape[0] > 1 and bool((features == features[0]).all()):
         raise ValueError("All cells are equal in this representation, so there is nothing to embed.")
     if metric == "cosine":

@@ -66,7 +66,8 @@ class AffinityMatrix:
         n_edges = self.indices.shape[0]
         if self.indptr.shape != (self.n_rows + 1,) or self.weights.shape != (n_edges,):
             raise ValueError(
-                f"An AffinityMatrix of {self.n_rows} rows needs `indptr` of {self.n_rows + 1} entries and as many `weights` "
+                f"An AffinityMatrix of {self.n_rows} rows needs `indptr` of {self.n_rows + 1} entries and as many "
+                "`weights` "
                 f"as `indices`; got {tuple(self.indptr.shape)}, {tuple(self.weights.shape)} and {n_edges}."
             )
 

@@ -104,12 +104,18 @@ def _spiral(radii: np.ndarray, n_components: int) -> np.ndarray:
 
 
 def start_positions(
-    init: str | Tensor, scaling: float | str | None, *, features: Tensor | None, matrix: AffinityMatrix, n_components: int, seed: int
+    init: str | Tensor,
+    scaling: float | str | None,
+    *,
+    features: Tensor | None,
+    matrix: AffinityMatrix,
+    n_components: int,
+    seed: int,
 ) -> tuple[Tensor, str]:
     """Starting positions by name or as given, scaled; and the name of what was used.
 
-    Named starts are centred and scaled so that the first column has the standard deviation `scaling`; given positions are
-    scaled only where `scaling` is a number. "keep" scales nothing.
+    Named starts are centred and scaled so that the first column has the standard deviation `scaling`; given positions
+    are scaled only where `scaling` is a number. "keep" scales nothing.
     """
     named = isinstance(init, str)
     if named:
@@ -122,11 +128,15 @@ def start_positions(
         positions = positions - positions.double().mean(0).float()
     spread = float(positions[:, 0].double().std(correction=0))
     if not spread > 0:
-        raise ValueError("The starting positions are all equal in their first column, so they cannot be scaled to `init_scaling`.")
+        raise ValueError(
+            "The starting positions are all equal in their first column, so they cannot be scaled to `init_scaling`."
+        )
     return positions * (float(scaling) / spread), used
 
 
-def _named(init: str, features: Tensor | None, matrix: AffinityMatrix, n_components: int, seed: int) -> tuple[Tensor, str]:
+def _named(
+    init: str, features: Tensor | None, matrix: AffinityMatrix, n_components: int, seed: int
+) -> tuple[Tensor, str]:
     if init == "pca" and features is not None:
         return pca(features, n_components, seed), "pca"
     if init in ("random", "normal"):
@@ -136,7 +146,9 @@ def _named(init: str, features: Tensor | None, matrix: AffinityMatrix, n_compone
     except ArithmeticError as error:
         instead = "pca" if features is not None else "random"
         warnings.warn(
-            f"The spectral start did not converge ({error}); starting from {instead} instead.", UserWarning, stacklevel=2
+            f"The spectral start did not converge ({error}); starting from {instead} instead.",
+            UserWarning,
+            stacklevel=2,
         )
         return _named(instead, features, matrix, n_components, seed)
 

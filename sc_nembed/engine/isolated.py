@@ -25,8 +25,9 @@ class Participants:
         return rows if rows is None or self.members is None else rows[self.members.to(rows.device)]
 
     def complete(self, positions: Tensor, n_obs: int) -> Tensor:
-        """Positions of all cells: those without neighbors evenly on a circle around the centroid (1-D: at the two ends; 3-D:
-        on a sphere), 5 % outside the rest."""
+        """Positions of all cells: those without neighbors evenly on a circle around the centroid (1-D: at the two ends;
+        3-D: on a sphere), 5 % outside the rest.
+        """
         if self.members is None:
             return positions
         center = positions.mean(0)

@@ -25,8 +25,8 @@ class Kernel(Protocol):
 class StudentT:
     """Student's t: q(u) = (1 + u / dof) ** (−(dof + 1) / 2).
 
-    dof = 1 is the kernel of t-SNE (van der Maaten & Hinton 2008); smaller values have heavier tails and show finer clusters
-    (Kobak et al. 2019). q(0) = 1, and the log slope is finite at 0.
+    dof = 1 is the kernel of t-SNE (van der Maaten & Hinton 2008); smaller values have heavier tails and show finer
+    clusters (Kobak et al. 2019). q(0) = 1, and the log slope is finite at 0.
     """
 
     dof: float = 1.0

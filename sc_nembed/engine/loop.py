@@ -1,8 +1,8 @@
 """The only loop: evaluate the terms, look at them at checks, let the optimizer move the positions.
 
-A check happens after the first step, after every `check_interval` steps and after the last. Its loss and gradient norm belong
-to the positions it reports, the learning rate and exaggeration to the step that led there. A loss that is not finite or
-explodes takes the run back to the last good check with half the rate; after five halvings it gives up.
+A check happens after the first step, after every `check_interval` steps and after the last. Its loss and gradient norm
+belong to the positions it reports, the learning rate and exaggeration to the step that led there. A loss that is not
+finite or explodes takes the run back to the last good check with half the rate; after five halvings it gives up.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class RunState:
         return replace(self, positions=self.positions.clone(), optimizer=kept)
 
 
-def optimize(state: RunState, rules: Rules, phases: tuple[Phase, ...], *, final: bool = True, label: str = "") -> RunState:
+def optimize(
+    state: RunState, rules: Rules, phases: tuple[Phase, ...], *, final: bool = True, label: str = ""
+) -> RunState:
     """Do all steps of some phases; `final` says that no others follow, so that the last positions are checked too."""
     run = _Run(state.copied(rules.optimizer), rules, label)
     try:
@@ -135,7 +137,8 @@ class _Run:
         damping = self.state.damping / 2
         if damping < 0.5**MAX_HALVINGS:
             raise ValueError(
-                f"The embedding diverged: near step {self.state.step} its loss was not finite or exploded, also after the "
+                f"The embedding diverged: near step {self.state.step} its loss was not finite or exploded, also "
+                "after the "
                 f"learning rate had been halved {MAX_HALVINGS} times. Lower `lr`, or choose another `init`."
             )
         self.state = replace(good.copied(self.rules.optimizer), damping=damping)
@@ -149,7 +152,8 @@ class _Run:
             phase=self.label + self.state.setting.phase.name,
             positions=lambda: self.rules.complete(positions),
         )
-        if any([bool(callback(info)) for callback in self.rules.callbacks]):  # a list: each of them is called
+        answers = [callback(info) for callback in self.rules.callbacks]
+        if any(answers):
             return "callback"
         if self.scheduler is not None:
             self.scheduler.see(row["loss"])

@@ -27,6 +27,8 @@ from .schedule import Setting
 from .terms.force import Force
 
 WeightedForces = list[tuple[float, Force]]
+# base classes; LBFGS evaluates the objective many times a step, SparseAdam wants sparse gradients, two hold schedulers
+UNUSABLE = {"Optimizer", "LRScheduler", "LBFGS", "SparseAdam", "ChainedScheduler", "SequentialLR"}
 
 
 class Optimizer(Protocol):
@@ -50,7 +52,8 @@ def weighted_sum(forces: WeightedForces) -> tuple[Tensor, Tensor]:
         if backend.is_fused(gradient):
             backend.parallel(
                 fused.add_force, backend.chunk_bounds(shape[0], ROWS), np.float32(weight),
-                backend.as_array(force.gradient), backend.as_array(force.curvature), gradient.numpy(), curvature.numpy(),
+                backend.as_array(force.gradient), backend.as_array(force.curvature),
+                gradient.numpy(), curvature.numpy(),
             )  # fmt: skip
         else:
             gradient.add_(force.gradient, alpha=weight)
@@ -63,8 +66,8 @@ class PreconditionedNesterov:
     """Degree-preconditioned Nesterov momentum, a Jacobi relative of the Laplacian direction (Vladymyrov &
     Carreira-Perpiñán 2012).
 
-    With sᵢ = rate / curvatureᵢ:  u ← m·u − sᵢgᵢ, |uᵢ| ≤ max(max_step, max_step_span · longest side);  z ← z + m·u − sᵢgᵢ.
-    The positions are the look-ahead point. The rate is dimensionless, about 1.
+    With sᵢ = rate / curvatureᵢ:  u ← m·u − sᵢgᵢ, |uᵢ| ≤ max(max_step, max_step_span · longest side);  z ← z + m·u −
+    sᵢgᵢ. The positions are the look-ahead point. The rate is dimensionless, about 1.
     """
 
     max_step: float = 0.5
@@ -159,8 +162,6 @@ def resolve_optimizer(optimizer: Any, kwargs: dict[str, Any] | str | None) -> Op
     if isinstance(optimizer, str) and optimizer in OWN_OPTIMIZERS:
         return _with_options(OWN_OPTIMIZERS[optimizer](), options)
     factory = _torch_class(optimizer, torch.optim, torch.optim.Optimizer, "optimizer", sorted(OWN_OPTIMIZERS))
-    if factory is torch.optim.LBFGS:
-        raise ValueError("`optimizer='LBFGS'` evaluates the objective many times a step and cannot be used here.")
     if "lr" in options:
         raise TypeError("`optimizer_kwargs` must not contain 'lr'; pass `lr` itself.")
     _check_names("optimizer_kwargs", options, factory)
@@ -177,6 +178,10 @@ def resolve_scheduler(scheduler: Any, kwargs: dict[str, Any] | None) -> type | N
     module = torch.optim.lr_scheduler
     factory = _torch_class(scheduler, module, module.LRScheduler, "scheduler", ["none"])
     _check_names("scheduler_kwargs", dict(kwargs or {}), factory)
+    needed = [name for name, item in inspect.signature(factory).parameters.items() if item.default is item.empty]
+    missing = sorted(set(needed) - {"optimizer"} - set(kwargs or {}))
+    if missing:
+        raise TypeError(f"`scheduler={factory.__name__}` needs {missing} in `scheduler_kwargs`.")
     return factory
 
 
@@ -212,11 +217,11 @@ class RateScheduler:
 
 
 def _torch_class(given: Any, module: Any, base: type, name: str, extra: list[str]) -> type:
-    found = vars(module).get(given) if isinstance(given, str) else given
-    if isinstance(found, type) and issubclass(found, base) and found is not base:
+    kinds = {key: item for key, item in vars(module).items() if isinstance(item, type) and issubclass(item, base)}
+    available = sorted(key for key in kinds if key not in UNUSABLE and not key.startswith("_"))
+    found = given if isinstance(given, type) else kinds.get(given) if given in available else None
+    if found is not None and issubclass(found, base) and found.__name__ not in UNUSABLE:
         return found
-    available = [key for key, item in vars(module).items() if isinstance(item, type) and issubclass(item, base)]
-    available = sorted(key for key in available if key != base.__name__ and not key.startswith("_"))
     raise ValueError(f"Unknown `{name}` {given!r}; available: {extra + available}, or a class.")
 
 

@@ -45,7 +45,8 @@ def resolve_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) ->
         affinity_out = OUTPUT_AFFINITIES[name]
     if affinity_out not in (OutputAffinity, *OUTPUT_AFFINITIES.values()) and not is_dataclass(affinity_out):
         raise TypeError(
-            f"`affinity_out` must be one of {sorted(OUTPUT_AFFINITIES)}, an output affinity or its class; got {affinity_out!r}."
+            f"`affinity_out` must be one of {sorted(OUTPUT_AFFINITIES)}, an output affinity or its class; got "
+            f"{affinity_out!r}."
         )
     known = [item.name for item in fields(affinity_out)]
     unknown = sorted(set(kwargs) - set(known))

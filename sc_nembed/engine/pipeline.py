@@ -82,8 +82,8 @@ def embed(
     Parameters
     ----------
     source
-        Features (n, d), whose neighbors are searched; a `KnnGraph`, which skips the search; an `AffinityMatrix`, which skips
-        the affinities too.
+        Features (n, d), whose neighbors are searched; a `KnnGraph`, which skips the search; an `AffinityMatrix`, which
+        skips the affinities too.
     config
         What to do; see `engine.presets`.
     features
@@ -111,7 +111,9 @@ def embed(
         with _timed(seconds, "affinity"):
             matrix = graph if isinstance(graph, AffinityMatrix) else affinity(graph)
             if matrix.n_rows != _n_obs(source):
-                raise ValueError(f"The precomputed affinity is of {matrix.n_rows} cells, but there are {_n_obs(source)}.")
+                raise ValueError(
+                    f"The precomputed affinity is of {matrix.n_rows} cells, but there are {_n_obs(source)}."
+                )
             taking_part = participants(matrix)
         with _timed(seconds, "init"):
             start, scaling, init = _start(config, taking_part.matrix, taking_part.of(features), taking_part.members)
@@ -161,7 +163,13 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _n_obs(source: Source) -> int:
-    return source.n_rows if isinstance(source, AffinityMatrix) else source.n_obs if isinstance(source, KnnGraph) else source.shape[0]
+    return (
+        source.n_rows
+        if isinstance(source, AffinityMatrix)
+        else source.n_obs
+        if isinstance(source, KnnGraph)
+        else source.shape[0]
+    )
 
 
 def _checked(source: Source, features: Tensor | None, config: EmbeddingConfig) -> tuple[Source, Tensor | None]:
@@ -178,9 +186,13 @@ def _checked(source: Source, features: Tensor | None, config: EmbeddingConfig) -
 
 def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffinity | None, int]:
     """The input affinity, and the number of other cells to search for: 0 where nothing is searched."""
+    searching, n_obs = isinstance(source, Tensor), _n_obs(source)
+    if config.backend is not None and not searching:
+        raise ValueError(
+            f"`backend={config.backend!r}` has no effect: it searches neighbors, and these are given. Drop it."
+        )
     if isinstance(source, AffinityMatrix):
         return None, 0
-    searching, n_obs = isinstance(source, Tensor), _n_obs(source)
     affinity = config.input_affinity(searching=searching, n_obs=n_obs)
     k = affinity.n_neighbors(n_obs) if searching else 0
     if not k or not isinstance(affinity, EntropicAffinity):
@@ -193,7 +205,7 @@ def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffin
     lowered = [max(1.0, min(value, k / 3)) for value in affinity.perplexities]
     if config.perplexity is not None or config.affinity_in is not None:
         warnings.warn(
-            f"The perplexity is lowered from {largest:g} to {max(lowered):g}, a third of the {k} neighbors per cell there are.",
+            f"The perplexity is lowered from {largest:g} to {max(lowered):g}, a third of the {k} neighbors per cell.",
             UserWarning,
             stacklevel=3,
         )
@@ -226,7 +238,7 @@ def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> 
         return False
     touched = {
         "optimizer": config.optimizer != "auto",
-        "scheduler": resolve_scheduler(config.scheduler, None) is not None,
+        "scheduler": config.scheduler not in (None, "none"),
         "max_iter": config.max_iter is not None,
         "early_exaggeration_coeff": config.early_exaggeration_coeff is not None,
         "early_exaggeration_iter": config.early_exaggeration_iter is not None,

@@ -88,8 +88,8 @@ def _rate(config: EmbeddingConfig, automatic: float | Ramp) -> float | Ramp:
 def _preconditioned(config: EmbeddingConfig) -> tuple[Phase, ...]:
     """15 % of the steps at the early exaggeration, 15 % down from it, the rest at the late one.
 
-    A last rate that falls from 2: from 3, runs of small sets at low perplexity are chaotic (a change of 1e-6 in the data moves
-    cells by 6 % of the picture), and the loss is no lower after 100 steps.
+    A last rate that falls from 2: from 3, runs of small sets at low perplexity are chaotic (a change of 1e-6 in the
+    data moves cells by 6 % of the picture), and the loss is no lower after 100 steps.
     """
     n_steps = 150 if config.max_iter is None else config.max_iter
     early, late = _early_coeff(config, 4.0), _late(config)
@@ -135,7 +135,9 @@ def _standard(config: EmbeddingConfig, n_obs: int) -> tuple[Phase, ...]:
     default = round(n_steps / 3)
     n_early = default if config.early_exaggeration_iter is None else _early_iter(config, n_steps)
     scaled = config.optimizer in ("DeltaBarDelta", "SGD", torch.optim.SGD)
-    sgd = config.optimizer in ("SGD", torch.optim.SGD) and (config.optimizer_kwargs is None or config.optimizer_kwargs == "auto")
+    sgd = config.optimizer in ("SGD", torch.optim.SGD) and (
+        config.optimizer_kwargs is None or config.optimizer_kwargs == "auto"
+    )
     phases = []
     for name, count, coeff, momentum in (
         ("early exaggeration", n_early, _early_coeff(config, 12.0), 0.5),
@@ -150,7 +152,9 @@ def _early_coeff(config: EmbeddingConfig, default: float) -> float:
     coeff = config.early_exaggeration_coeff
     if coeff is not None and coeff != 1 and config.early_exaggeration_iter == 0:
         warnings.warn(
-            f"`early_exaggeration_coeff={coeff}` has no effect: `early_exaggeration_iter` is 0.", UserWarning, stacklevel=2
+            f"`early_exaggeration_coeff={coeff}` has no effect: `early_exaggeration_iter` is 0.",
+            UserWarning,
+            stacklevel=2,
         )
     return default if coeff is None else float(coeff)
 
@@ -159,7 +163,7 @@ def _early_iter(config: EmbeddingConfig, n_steps: int) -> int:
     asked = config.early_exaggeration_iter
     if asked > n_steps:
         warnings.warn(
-            f"`early_exaggeration_iter={asked}` is cut to {n_steps}: early exaggeration cannot be longer than `max_iter`.",
+            f"`early_exaggeration_iter={asked}` is cut to {n_steps}: early exaggeration cannot outlast `max_iter`.",
             UserWarning,
             stacklevel=2,
         )

@@ -1,4 +1,6 @@
-"""The race of early phases: from one start, each branch to its end; the one that keeps the global arrangement better goes on."""
+"""The race of early phases: from one start, each branch to its end; the one that keeps the global arrangement better
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,12 @@ from .schedule import Phase, Schedule
 N_PAIRS = 20_000
 
 
-def run(state: RunState, rules: Rules, schedule: Schedule, features: Tensor | None) -> tuple[RunState, tuple[Phase, ...]]:
-    """The final state and the phases of the path that led to it. Features are needed where there is something to race."""
+def run(
+    state: RunState, rules: Rules, schedule: Schedule, features: Tensor | None
+) -> tuple[RunState, tuple[Phase, ...]]:
+    """The final state and the phases of the path that led to it. Features are needed where there is something to
+    race.
+    """
     if len(schedule.branches) == 1:
         path = schedule.branches[0] + schedule.finish
         return optimize(state, rules, path), path

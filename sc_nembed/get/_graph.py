@@ -1,8 +1,8 @@
 """The reader of neighbor graphs made elsewhere: scanpy, rapids, bbknn and others, in any container.
 
-Distances become a `KnnGraph`, weights alone an `AffinityMatrix` of their pattern. A stored 0 is a neighbor at distance 0; the
-cell itself is left out by identity; a neighbor listed twice counts once, at its smallest distance; rows may be of different
-length and unsorted. Nothing that belongs to the caller is changed.
+Distances become a `KnnGraph`, weights alone an `AffinityMatrix` of their pattern. A stored 0 is a neighbor at distance
+0; the cell itself is left out by identity; a neighbor listed twice counts once, at its smallest distance; rows may be
+of different length and unsorted. Nothing that belongs to the caller is changed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def read_distances(matrix: Any, name: str, *, n_obs: int, n_neighbors: int | Non
         return graph
     if n_neighbors - 1 > graph.n_neighbors:
         raise ValueError(
-            f"`n_neighbors={n_neighbors}` counts the cell itself, but {name} holds {graph.n_neighbors} others per cell. Make the "
+            f"`n_neighbors={n_neighbors}` counts the cell itself, but {name} holds {graph.n_neighbors} others per "
+            "cell. Make the "
             f"graph with more neighbors, or ask for at most {graph.n_neighbors + 1}."
         )
     k = n_neighbors - 1
@@ -74,6 +75,10 @@ def _square(matrix: Any, name: str, n_obs: int) -> sp.csr_matrix:
     """Any container as csr, on a copy where it has to be changed."""
     shape = np.shape(matrix)
     if shape != (n_obs, n_obs):
-        hint = " It looks like neighbors per cell, (cells, k); a graph is a matrix of cells by cells." if len(shape) == 2 else ""
+        hint = (
+            " It looks like neighbors per cell, (cells, k); a graph is a matrix of cells by cells."
+            if len(shape) == 2
+            else ""
+        )
         raise ValueError(f"{name} must be a matrix of {n_obs} by {n_obs} cells; got shape {shape}.{hint}")
     return sp.csr_matrix(matrix)

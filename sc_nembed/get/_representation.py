@@ -20,8 +20,8 @@ DEFAULT_PCS = 50
 def representation(adata: AnnData, use_rep: str | None, n_pcs: int | None) -> tuple[Tensor, str]:
     """Features (n, d) by the rules of `tl.neighbor_embedding`, and what they are called.
 
-    `use_rep` names an entry of `obsm` or "X"; `n_pcs` takes the first columns, and alone those of `X_pca`, which is made on the
-    way where it is missing; `n_pcs=0` means `X`.
+    `use_rep` names an entry of `obsm` or "X"; `n_pcs` takes the first columns, and alone those of `X_pca`, which is
+    made on the way where it is missing; `n_pcs=0` means `X`.
 
     Raises
     ------
@@ -33,7 +33,9 @@ def representation(adata: AnnData, use_rep: str | None, n_pcs: int | None) -> tu
     if n_pcs is not None and (isinstance(n_pcs, bool) or int(n_pcs) != n_pcs or n_pcs < 0):
         raise ValueError(f"`n_pcs` must be a non-negative integer; got {n_pcs!r}.")
     if use_rep == "X" and n_pcs:
-        raise ValueError(f"`n_pcs={n_pcs}` has no effect with use_rep='X', which means X itself, not its PCA; drop one of them.")
+        raise ValueError(
+            f"`n_pcs={n_pcs}` has no effect with use_rep='X', which means X itself, not its PCA; drop one of them."
+        )
     if use_rep == "X" or (use_rep is None and n_pcs == 0):
         return _tensor(_x(adata), "X"), "X"
     if use_rep is None and _keys.PCA not in adata.obsm:
@@ -53,7 +55,9 @@ def representation(adata: AnnData, use_rep: str | None, n_pcs: int | None) -> tu
 
 def _x(adata: AnnData) -> Any:
     if adata.isbacked:
-        raise ValueError("X lies in a file (backed mode) and is not read; use a representation in `obsm`, or adata.to_memory().")
+        raise ValueError(
+            "X lies in a file (backed mode) and is not read; use a representation in `obsm`, or adata.to_memory()."
+        )
     if adata.X is None:
         raise ValueError(f"There is no X and no representation was named; pass `use_rep`, one of {list(adata.obsm)}.")
     return adata.X
@@ -74,27 +78,49 @@ def _tensor(values: Any, name: str) -> Tensor:
 
 
 def _pca(adata: AnnData, n_pcs: int | None) -> tuple[Tensor, str]:
-    """scanpy's PCA of X on a copy, single-threaded so that its bits do not depend on threads."""
+    """Scanpy's PCA of X on a copy, single-threaded so that its bits do not depend on threads."""
     import scanpy as sc
     from sklearn import config_context
     from threadpoolctl import threadpool_limits
 
-    x = _x(adata)
-    finite = np.isfinite(x.data if sp.issparse(x) else np.asarray(x, dtype=np.float64))
-    if not finite.all():
-        raise ValueError("X has NaN or infinite values, so no PCA can be made of it; clean it, or pass `use_rep`.")
+    x = (
+        sp.csr_matrix(_x(adata), dtype=np.float32)
+        if sp.issparse(_x(adata))
+        else _tensor(_x(adata), "X").float().numpy()
+    )
+    _check_for_pca(x)
     var = adata.var[["highly_variable"]] if "highly_variable" in adata.var else pd.DataFrame(index=adata.var_names)
-    scratch = AnnData(x.astype(np.float32), var=var.copy())
+    scratch = AnnData(x, var=var.copy())
     n_used = int(var["highly_variable"].sum()) if "highly_variable" in var else adata.n_vars
     possible = min(adata.n_obs, n_used) - 1
     if (n_pcs or 1) > possible:
-        raise ValueError(f"`n_pcs={n_pcs or 1}` is more than a PCA of {adata.n_obs} cells and {n_used} variables can give: {possible}.")
+        raise ValueError(
+            f"`n_pcs={n_pcs or 1}` is more than a PCA of {adata.n_obs} cells and {n_used} variables can give: "
+            f"{possible}."
+        )
     n_comps = min(DEFAULT_PCS, possible) if n_pcs is None else n_pcs
     warnings.warn(
-        f"There is no `.obsm['X_pca']`: a PCA of X with {n_comps} components was made for this call. Run `sc.pp.pca(adata)` to keep one.",
+        f"There is no `.obsm['X_pca']`: a PCA of X with {n_comps} components was made for this call. "
+        "Run `sc.pp.pca(adata)` to keep one.",
         UserWarning,
         stacklevel=4,
     )
     with config_context(transform_output="default"), threadpool_limits(1):
         sc.pp.pca(scratch, n_comps=n_comps)
     return _tensor(scratch.obsm[_keys.PCA], "the PCA of X"), f"PCA of X ({n_comps} components)"
+
+
+def _check_for_pca(x: np.ndarray | sp.csr_matrix) -> None:
+    bad = ~np.isfinite(x.data if sp.issparse(x) else x)
+    if bad.any():
+        rows = (
+            np.unique(np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))[bad])
+            if sp.issparse(x)
+            else np.flatnonzero(bad.any(1))
+        )
+        raise ValueError(
+            f"X has NaN or infinite values in {rows.size} cells, the first in row {rows[0]}; clean it, or pass "
+            "`use_rep`."
+        )
+    if x.shape[0] and abs(x.max(axis=0) - x.min(axis=0)).max() == 0:
+        raise ValueError("All cells are equal in X, so there is nothing to embed.")

@@ -64,7 +64,9 @@ def find_source(
     if matrix is not None:
         given.append("affinity_in")
     if len(set(given) - {"n_pcs"}) > 1 or ("n_pcs" in given and set(given) - {"n_pcs", "use_rep"}):
-        raise ValueError(f"{_listed(given)} name two sources; give one of `use_rep` (with `n_pcs`), `neighbors_key`, `obsp`.")
+        raise ValueError(
+            f"{_listed(given)} name two sources; give one of `use_rep` (with `n_pcs`), `neighbors_key`, `obsp`."
+        )
     if matrix is not None:
         return _matrix(adata, config, matrix.matrix, "affinity_in", {"kind": "matrix", "name": "affinity_in"})
     if obsp is not None:
@@ -80,7 +82,9 @@ def _default(adata: AnnData, config: EmbeddingConfig) -> Source:
     """Nothing was named: the stored graph, unless a search is asked for; then what it was built from; else the PCA."""
     search = [name for name in ("perplexity", "n_neighbors", "metric") if getattr(config, name) is not None]
     record = adata.uns.get(_keys.NEIGHBORS)
-    if not isinstance(record, Mapping) or not any(_matrix_name(adata, _keys.NEIGHBORS, record, kind) for kind in _KINDS):
+    if not isinstance(record, Mapping) or not any(
+        _matrix_name(adata, _keys.NEIGHBORS, record, kind) for kind in _KINDS
+    ):
         return _representation(adata, None, None, "")
     if not search:
         return _graph(adata, config, _keys.NEIGHBORS, record)
@@ -102,7 +106,9 @@ def _neighbors_record(adata: AnnData, key: str) -> Mapping[str, Any]:
     if key in adata.uns and isinstance(adata.uns[key], Mapping):
         return adata.uns[key]
     available = [
-        name for name, record in adata.uns.items() if isinstance(record, Mapping) and any(_matrix_name(adata, name, record, k) for k in _KINDS)
+        name
+        for name, record in adata.uns.items()
+        if isinstance(record, Mapping) and any(_matrix_name(adata, name, record, k) for k in _KINDS)
     ]
     raise KeyError(
         f"Did not find `.uns[{key!r}]`. Run `sc.pp.neighbors(adata, key_added={key!r})` first; available: {available}."
@@ -117,12 +123,16 @@ def _matrix_name(adata: AnnData, key: str, record: Mapping[str, Any], kind: str)
 
 def _graph(adata: AnnData, config: EmbeddingConfig, key: str, record: Mapping[str, Any]) -> Source:
     if config.metric is not None:
-        raise ValueError(f"`metric={config.metric!r}` has no effect: the graph {key!r} is finished. Drop it, or name `use_rep`.")
+        raise ValueError(
+            f"`metric={config.metric!r}` has no effect: the graph {key!r} is finished. Drop it, or name `use_rep`."
+        )
     distances, weights = (_matrix_name(adata, key, record, kind) for kind in _KINDS)
     name = distances or weights
     if name is None:
         wanted = [_KINDS[kind](key) for kind in _KINDS]
-        raise KeyError(f"`.uns[{key!r}]` names no matrix in `.obsp`; expected one of {wanted}, available: {list(adata.obsp)}.")
+        raise KeyError(
+            f"`.uns[{key!r}]` names no matrix in `.obsp`; expected one of {wanted}, available: {list(adata.obsp)}."
+        )
     label = f"`.obsp[{name!r}]`"
     if distances:
         data = read_distances(adata.obsp[name], label, n_obs=adata.n_obs, n_neighbors=config.n_neighbors)
@@ -137,9 +147,14 @@ def _graph(adata: AnnData, config: EmbeddingConfig, key: str, record: Mapping[st
 def _needs_distances(config: EmbeddingConfig, label: str) -> None:
     for parameter in ("perplexity", "n_neighbors"):
         if getattr(config, parameter) is not None:
-            raise ValueError(f"`{parameter}` needs distances, and this graph has only the weights {label}; drop it, or name `use_rep`.")
+            raise ValueError(
+                f"`{parameter}` needs distances, and this graph has only the weights {label}; drop it, or name "
+                "`use_rep`."
+            )
     if config.affinity_in not in (None, "uniform"):
-        raise ValueError(f"`affinity_in={config.affinity_in!r}` needs distances, and this graph has only the weights {label}.")
+        raise ValueError(
+            f"`affinity_in={config.affinity_in!r}` needs distances, and this graph has only the weights {label}."
+        )
 
 
 def _obsp(adata: AnnData, config: EmbeddingConfig, name: str) -> Source:
@@ -155,7 +170,9 @@ def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, re
         if getattr(config, parameter) is not None:
             raise ValueError(f"`{parameter}` has no effect: {label} gives the affinities themselves.")
     if matrix.shape != (adata.n_obs, adata.n_obs):
-        raise ValueError(f"{label} must be a matrix of {adata.n_obs} by {adata.n_obs} cells; got shape {tuple(matrix.shape)}.")
+        raise ValueError(
+            f"{label} must be a matrix of {adata.n_obs} by {adata.n_obs} cells; got shape {tuple(matrix.shape)}."
+        )
     try:
         data = PrecomputedAffinity(matrix)()
     except ValueError as error:
@@ -165,7 +182,9 @@ def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, re
     return Source(data, features, record | start, f"the weights {label}", set(record.values()) | set(start.values()))
 
 
-def _start_features(adata: AnnData, config: EmbeddingConfig, record: Mapping[str, Any]) -> tuple[Tensor | None, dict[str, str]]:
+def _start_features(
+    adata: AnnData, config: EmbeddingConfig, record: Mapping[str, Any]
+) -> tuple[Tensor | None, dict[str, str]]:
     """Features for a start by PCA, or for a race: what the graph was built from, else `X_pca`, else none."""
     if not (isinstance(config.init, str) and config.init == "pca") and not config.race:
         return None, {}
@@ -186,5 +205,3 @@ def _built_from(record: Mapping[str, Any]) -> tuple[str | None, int | None]:
 
 def _listed(names: list[str]) -> str:
     return " and ".join(f"`{name}`" for name in names)
-
-

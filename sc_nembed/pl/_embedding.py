@@ -19,8 +19,8 @@ SCANPY_NAMES = ("X_tsne", "X_umap")  # whose axes scanpy has names for
 def embedding(adata: AnnData, key: str = "ne", *, color: Any = None, **kwargs: Any) -> Any:
     """Scatter plot of an embedding, drawn by `scanpy.pl.embedding`.
 
-    Axes are named NE1, NE2 and have equal scales; an embedding in one dimension is drawn as a strip with seeded jitter; points
-    above 100 000 cells are rasterised.
+    Axes are named NE1, NE2 and have equal scales; an embedding in one dimension is drawn as a strip with seeded jitter;
+    points above 100 000 cells are rasterised.
 
     Parameters
     ----------
@@ -46,7 +46,8 @@ def embedding(adata: AnnData, key: str = "ne", *, color: Any = None, **kwargs: A
     n_components = adata.obsm[slots.obsm].shape[1]
     shown = adata if n_components > 1 else _strip(adata, slots.obsm)
     show, save = kwargs.pop("show", None), kwargs.pop("save", None)
-    drawn = _compat.scanpy_embedding_plot()(shown, slots.obsm, color=color, show=False, **kwargs)
+    basis = slots.obsm.removeprefix("X_") if slots.obsm in SCANPY_NAMES else slots.obsm
+    drawn = _compat.scanpy_embedding_plot()(shown, basis, color=color, show=False, **kwargs)
     for name in set(shown.uns) - set(adata.uns):
         adata.uns[name] = shown.uns[name]  # the colors of a strip
     axes = drawn.axes if isinstance(drawn, Figure) else list(np.ravel(drawn))

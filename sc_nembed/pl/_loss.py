@@ -27,8 +27,8 @@ def loss(
 ) -> Axes | Figure | None:
     """Plot the loss of one or several embeddings against the step.
 
-    The loss is the objective at exaggeration 1 (for t-SNE the KL divergence), so that phases and tools can be compared. Where
-    the exaggeration changes, a dotted line marks it.
+    The loss is the objective at exaggeration 1 (for t-SNE the KL divergence), so that phases and tools can be compared.
+    Where the exaggeration changes, a dotted line marks it.
 
     Parameters
     ----------
@@ -72,7 +72,9 @@ def loss(
     ax.set_ylabel("KL divergence (nats)" if all(distribution) else "loss")
     if log:
         ax.set_yscale("log")
-    if len(keys) > 1:
+    if any(len(set(course["exaggeration"])) > 1 for course in courses.values()):
+        ax.plot([], [], color="gray", linestyle=":", label="exaggeration changes")
+    if len(ax.get_legend_handles_labels()[0]) > 1:
         ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(x=0.02)

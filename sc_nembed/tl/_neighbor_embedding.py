@@ -67,8 +67,8 @@ def neighbor_embedding(
 ) -> AnnData | None:
     """Embed cells so that neighbors stay neighbors: t-SNE and its relatives.
 
-    Minimises −λ Σ P log Q + ρ · L_rep(Q), with P the input affinity, Q the output affinity, λ the exaggeration and ρ the
-    repulsion strength. None always means: what the method's preset says.
+    Minimises −λ Σ P log Q + ρ · L_rep(Q), with P the input affinity, Q the output affinity, λ the exaggeration and ρ
+    the repulsion strength. None always means: what the method's preset says.
 
     Parameters
     ----------
@@ -80,21 +80,22 @@ def neighbor_embedding(
         Search neighbors in this representation, a key of `.obsm` or "X", of which the first `n_pcs` columns are used;
         `n_pcs` alone takes `X_pca`, and `n_pcs=0` means X.
     neighbors_key
-        Use this graph of `.uns` (from `scanpy.pp.neighbors` or any tool that stores its result alike); nothing is searched.
+        Use this graph of `.uns` (from `scanpy.pp.neighbors` or any tool that stores its result alike); nothing is
+        searched.
     obsp
         Use this matrix of weights (large = near) of `.obsp` as P, symmetrised and normalised.
     affinity_in
         Input affinity: "entropic", "uniform", "umap", "precomputed" (with `obsp`), an input affinity of
         `sc_nembed.engine.affinity`, or a sparse or dense matrix of weights, cells by cells.
     affinity_out, kwargs_affinity_out
-        Output affinity ("student" or an instance or class of `sc_nembed.engine.output_affinity`) and its arguments, e.g.
-        `{"dof": 0.5}`.
+        Output affinity ("student" or an instance or class of `sc_nembed.engine.output_affinity`) and its arguments,
+        e.g. `{"dof": 0.5}`.
     perplexity
-        Smooth number of neighbors of the entropic affinity, at least 1; several give the multi-scale mixture. Three times as
-        many neighbors are searched; where there are fewer it is lowered to a third of them.
+        Smooth number of neighbors of the entropic affinity, at least 1; several give the multi-scale mixture. Three
+        times as many neighbors are searched; where there are fewer it is lowered to a third of them.
     n_neighbors
-        Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named graph:
-        keep that many.
+        Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named
+        graph: keep that many.
     metric
         "euclidean" (default) or "cosine", for a new search.
     n_components
@@ -103,11 +104,11 @@ def neighbor_embedding(
         Learning rate: a number, constant, or "auto". With `optimizer="auto"` it is dimensionless, about 1. Alias
         `learning_rate`.
     optimizer, optimizer_kwargs
-        "auto" (preconditioned Nesterov), "DeltaBarDelta" (openTSNE's), or any optimizer of torch by name or class; and its
-        arguments (for SGD, "auto" means momentum 0.5 in early exaggeration and 0.8 after).
+        "auto" (preconditioned Nesterov), "DeltaBarDelta" (openTSNE's), or any optimizer of torch by name or class; and
+        its arguments (for SGD, "auto" means momentum 0.5 in early exaggeration and 0.8 after).
     scheduler, scheduler_kwargs
-        Learning-rate scheduler of torch by name or class, stepped once a step and made anew in each phase, and its arguments;
-        "none" for none. `LinearLR` without arguments runs from 1 to 0 over the phase.
+        Learning-rate scheduler of torch by name or class, stepped once a step and made anew in each phase, and its
+        arguments; "none" for none. `LinearLR` without arguments runs from 1 to 0 over the phase.
     min_grad_norm
         Stop at a check where the Frobenius norm of the gradient is below; 0 never stops.
     max_iter
@@ -115,14 +116,15 @@ def neighbor_embedding(
     check_interval
         Steps between two checks (history, progress bar, callbacks, stop rules), 10 by default.
     init
-        Start: "pca" (default; for a graph of what it was built from, else `X_pca`, else "spectral"), "spectral", "random"
-        (= "normal"), a key of `.obsm`, or an array (cells, n_components).
+        Start: "pca" (default; for a graph of what it was built from, else `X_pca`, else "spectral"), "spectral",
+        "random" (= "normal"), a key of `.obsm`, or an array (cells, n_components).
     init_scaling
-        Standard deviation of the first column of the start. Named starts have 1e-4 by default; arrays and keys of `.obsm`
-        are kept as they are unless it is given; "keep" scales nothing.
+        Standard deviation of the first column of the start. Named starts have 1e-4 by default; arrays and keys of
+        `.obsm` are kept as they are unless it is given; "keep" scales nothing.
     early_exaggeration_coeff, early_exaggeration_iter
-        λ of the early phase and its number of steps. With `optimizer="auto"` half of them have the full λ and half bring it
-        down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. Alias `early_exaggeration`.
+        λ of the early phase and its number of steps. With `optimizer="auto"` half of them have the full λ and half
+        bring it down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. Alias
+        `early_exaggeration`.
     exaggeration
         λ of the last phase, 1 by default.
     repulsion_strength
@@ -132,12 +134,13 @@ def neighbor_embedding(
     device
         "auto" (cuda if present, else cpu), or a torch device.
     n_jobs
-        Threads; None: the cores this process may use, or `scanpy.settings.n_jobs` where that is not 1. Results have the same
-        bits for any number of threads.
+        Threads; None: the cores this process may use, or `scanpy.settings.n_jobs` where that is not 1. Results have the
+        same bits for any number of threads.
     verbose
         True shows a progress bar, False prints nothing at all, None follows scanpy's verbosity (the bar from 3 on).
     random_state
-        Seed: an integer, None, or a numpy generator, of which one draw is made. The integer used is recorded. Alias `rng`.
+        Seed: an integer, None, or a numpy generator, of which one draw is made. The integer used is recorded. Alias
+        `rng`.
     callbacks
         Functions of a `StepInfo`, called at each check; one that returns True ends the run.
     key_added
@@ -145,9 +148,9 @@ def neighbor_embedding(
     copy
         Return a copy instead of writing into `adata`.
     **method_options
-        Options of the method. t-SNE: `dof`, degrees of freedom of the Student kernel; `race`, whether two early phases are
-        raced and the one with the better global arrangement is kept (by default for a representation whose schedule is left
-        alone); `tolerance`, relative error of the forces on the grid.
+        Options of the method. t-SNE: `dof`, degrees of freedom of the Student kernel; `race`, whether two early phases
+        are raced and the one with the better global arrangement is kept (by default for a representation whose schedule
+        is left alone); `tolerance`, relative error of the forces on the grid.
 
     Returns
     -------
@@ -156,26 +159,27 @@ def neighbor_embedding(
     `.obsm["X_ne"]`
         (n_obs, n_components) float32 coordinates.
     `.uns["ne"]`
-        `params` (every value that took effect), `input` (what was embedded), `history`, `final` (loss, kl_divergence, n_iter,
-        stop_reason, seconds per stage) and `versions`.
+        `params` (every value that took effect), `input` (what was embedded), `history`, `final` (loss, kl_divergence,
+        n_iter, stop_reason, seconds per stage) and `versions`.
 
     Raises
     ------
     ValueError, KeyError, TypeError
-        For input that does not exist or cannot be embedded, and for parameters that are wrong or have no effect in this call;
-        `adata` is then as it was.
+        For input that does not exist or cannot be embedded, and for parameters that are wrong or have no effect in this
+        call; `adata` is then as it was.
 
     Notes
     -----
     **Input.** (1) `neighbors_key`, (2) `obsp`, (3) `use_rep` or `n_pcs`, (4) `.uns["neighbors"]`, unless `perplexity`,
-    `n_neighbors` or `metric` ask for a new search, then the representation that graph was built from, (5) `.obsm["X_pca"]`,
-    else a PCA of X with a warning. Of a graph t-SNE reads the pattern of its distances, 1/k per row and symmetrised, unless a
-    perplexity is asked for; what was used is logged and recorded. Cells without neighbors are set around the others.
+    `n_neighbors` or `metric` ask for a new search, then the representation that graph was built from, (5)
+    `.obsm["X_pca"]`, else a PCA of X with a warning. Of a graph t-SNE reads the pattern of its distances, 1/k per row
+    and symmetrised, unless a perplexity is asked for; what was used is logged and recorded. Cells without neighbors are
+    set around the others.
 
     References
     ----------
-    van der Maaten & Hinton (2008) JMLR 9:2579; Linderman et al. (2019) Nat. Methods 16:243; Kobak & Berens (2019) Nat. Commun.
-    10:5416; Böhm, Berens & Kobak (2022) JMLR 23:95.
+    van der Maaten & Hinton (2008) JMLR 9:2579; Linderman et al. (2019) Nat. Methods 16:243; Kobak & Berens (2019) Nat.
+    Commun. 10:5416; Böhm, Berens & Kobak (2022) JMLR 23:95.
 
     Examples
     --------
@@ -204,7 +208,9 @@ def run(arguments: dict[str, Any], slots: _keys.Slots, *, replaces: bool = False
         _say(verbose, f"    there is no representation to start from by PCA: the start is {result.config.init}")
     target = adata.copy() if arguments["copy"] else adata
     _write(target, slots, result, _record(result, found, source))
-    added = f"added\n    {slots.obsm!r}, coordinates (adata.obsm)\n    {slots.uns!r}, parameters and history (adata.uns)"
+    added = (
+        f"added\n    {slots.obsm!r}, coordinates (adata.obsm)\n    {slots.uns!r}, parameters and history (adata.uns)"
+    )
     _say(verbose, "    finished", time=start, deep=added)
     return target if arguments["copy"] else None
 
@@ -262,11 +268,16 @@ def _init(adata: AnnData, init: Any, n_components: int) -> Any:
             return init
         keys = [key for key in (init, f"X_{init}") if key in adata.obsm]
         if not keys:
-            raise ValueError(f"Unknown `init` {init!r}; available: {list(INIT_NAMES)}, the keys of .obsm {list(adata.obsm)}, or an array.")
+            raise ValueError(
+                f"Unknown `init` {init!r}; available: {list(INIT_NAMES)}, the keys of .obsm {list(adata.obsm)}, or "
+                "an array."
+            )
         init = adata.obsm[keys[0]]
     array = np.array(init.detach().cpu().numpy() if isinstance(init, torch.Tensor) else init, dtype=np.float32)
     if array.shape != (adata.n_obs, n_components):
-        raise ValueError(f"`init` must have the shape (cells, n_components) = {(adata.n_obs, n_components)}; got {array.shape}.")
+        raise ValueError(
+            f"`init` must have the shape (cells, n_components) = {(adata.n_obs, n_components)}; got {array.shape}."
+        )
     if not np.isfinite(array).all():
         rows = np.flatnonzero(~np.isfinite(array).all(1))
         raise ValueError(f"`init` has NaN or infinite values in {rows.size} cells, the first in row {rows[0]}.")
@@ -275,14 +286,19 @@ def _init(adata: AnnData, init: Any, n_components: int) -> Any:
 
 def _check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool) -> None:
     if {slots.obsm, slots.uns} & found.names:
-        raise ValueError(f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & found.names)}; choose another `key_added`.")
+        raise ValueError(
+            f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & found.names)}; choose "
+            "another `key_added`."
+        )
     if replaces:
         return
     ours = slots.uns in adata.uns and _keys.is_ours(adata.uns[slots.uns])
     taken = [f".obsm[{slots.obsm!r}]"] if slots.obsm in adata.obsm else []
     taken += [f".uns[{slots.uns!r}]"] if slots.uns in adata.uns else []
     if taken and not ours:
-        raise ValueError(f"{' and '.join(taken)} exists and was not written by sc_nembed; choose another `key_added`, or delete it.")
+        raise ValueError(
+            f"{' and '.join(taken)} exists and was not written by sc_nembed; choose another `key_added`, or delete it."
+        )
 
 
 def _record(result: EmbeddingResult, found: Source, source: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,8 +25,9 @@ def tsne(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnD
 
     Returns
     -------
-    None, or the copy where `copy=True`. Sets `.obsm["X_tsne"]`, (n_obs, n_components) float32, and `.uns["tsne"]`; a result of
-    scanpy there is replaced, as scanpy would. See `neighbor_embedding` for what the record holds and for errors.
+    None, or the copy where `copy=True`. Sets `.obsm["X_tsne"]`, (n_obs, n_components) float32, and `.uns["tsne"]`; a
+    result of scanpy there is replaced, as scanpy would. See `neighbor_embedding` for what the record holds and for
+    errors.
     """
     if "method" in kwargs:
         raise TypeError("`tl.tsne` has no parameter `method`; use `tl.neighbor_embedding` for other methods.")

@@ -18,7 +18,12 @@ SHAPES = ("uniform", "gaussian", "clusters")
 
 def plan(name, n_components=2, dtype=torch.float32, *, dof=1.0, tolerance=None):
     return RADIAL_SUMS[name](
-        StudentT(dof), n_components=n_components, tolerance=tolerance, device=torch.device("cpu"), dtype=dtype, world=SERIAL
+        StudentT(dof),
+        n_components=n_components,
+        tolerance=tolerance,
+        device=torch.device("cpu"),
+        dtype=dtype,
+        world=SERIAL,
     )
 
 
@@ -30,7 +35,9 @@ def points(shape: str, n: int, n_components: int, span: float, seed: int = 0) ->
     elif shape == "gaussian":
         cloud = rng.normal(size=(n, n_components))
     else:
-        cloud = 4 * rng.normal(size=(20, n_components))[rng.integers(0, 20, n)] + 0.5 * rng.normal(size=(n, n_components))
+        cloud = 4 * rng.normal(size=(20, n_components))[rng.integers(0, 20, n)] + 0.5 * rng.normal(
+            size=(n, n_components)
+        )
     cloud -= cloud.min(0)
     return (cloud * (span / cloud.max())).astype(np.float32).astype(float)
 
@@ -44,8 +51,12 @@ CASES = {
     "disjoint": (points("gaussian", 130, 3, 25.0, seed=7), None, False),
     "disjoint, outside": (points("gaussian", 130, 3, 80.0, seed=8) - 20, None, True),
 }
-# (mass, push): single precision rounds; the grid's own error shows in the other two
-TOLERANCES = {"torch": {torch.float32: (1e-6, 1e-5), torch.float64: (1e-13, 1e-12)}, "fft": dict.fromkeys([torch.float32, torch.float64], (1e-4, 5e-3))}
+# (mass, push); the grid's is its default error, with room for the narrower dof = 0.5; the bars are below
+GRID = (3e-4, 2e-2)
+TOLERANCES = {
+    "torch": {torch.float32: (1e-6, 1e-5), torch.float64: (1e-13, 1e-12)},
+    "fft": {torch.float32: GRID, torch.float64: GRID},
+}
 ENTRIES = [(name, d) for name in RADIAL_SUMS for d in ((2,) if name == "fft" else (1, 2, 3, 4))]
 
 
@@ -79,7 +90,9 @@ def test_sum_equals_brute_force(name, n_components, case, dof, dtype):
 @pytest.mark.parametrize("name", RADIAL_SUMS)
 def test_field_equals_plan_and_survives_later_sums(name, dtype):
     made = plan(name, 2, dtype)
-    sources, others = (torch.tensor(points("clusters", n, 2, span), dtype=dtype) for n, span in ((500, 40.0), (500, 38.0)))
+    sources, others = (
+        torch.tensor(points("clusters", n, 2, span), dtype=dtype) for n, span in ((500, 40.0), (500, 38.0))
+    )
     field = made.field(sources)
     mass, push = field(sources, 0)
     at_once = made(sources, sources, 0)
@@ -101,7 +114,7 @@ def test_field_read_outside_of_its_box_equals_brute_force(name):
     before = field(inside, None)
     found = field(torch.tensor(targets), None)
     for got, truth in zip(found, _truth.radial_sum(targets, sources, None), strict=True):
-        assert _truth.relative(got, truth) <= 2e-3
+        assert _truth.relative(got, truth) <= 5e-3
     assert all(torch.equal(a, b) for a, b in zip(before, field(inside, None), strict=True))
 
 
@@ -127,7 +140,12 @@ def shape_and_truths(request):
         mass, push = _truth.radial_sum(cloud, cloud, 0)
         theirs = np.zeros_like(cloud)
         total = _tsne.estimate_negative_gradient_fft_2d(
-            np.ascontiguousarray(cloud), theirs, n_interpolation_points=3, min_num_intervals=50, ints_in_interval=1, dof=1
+            np.ascontiguousarray(cloud),
+            theirs,
+            n_interpolation_points=3,
+            min_num_intervals=50,
+            ints_in_interval=1,
+            dof=1,
         )
         error = min(_truth.relative(sign * theirs * total, push) for sign in (1, -1))  # whichever sign it counts in
         table[span] = cloud, mass, push, error
@@ -136,12 +154,15 @@ def shape_and_truths(request):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("span", SPANS)
-def test_grid_is_no_worse_than_openTSNE(shape_and_truths, span, dtype, record_property):  # noqa: N802
+def test_grid_is_no_worse_than_openTSNE(shape_and_truths, span, dtype, record_property):
     cloud, mass, push, theirs = shape_and_truths[1][span]
     positions = torch.tensor(cloud, dtype=dtype)
     found_mass, found_push = plan("fft", dtype=dtype)(positions, positions, 0)
     ours, mass_error = _truth.relative(found_push, push), _truth.relative(found_mass, mass)
-    record_property("errors", f"{shape_and_truths[0]} {span:g} {dtype}: force {ours:.1e}, openTSNE {theirs:.1e}, mass {mass_error:.1e}")
+    record_property(
+        "errors",
+        f"{shape_and_truths[0]} {span:g} {dtype}: force {ours:.1e}, openTSNE {theirs:.1e}, mass {mass_error:.1e}",
+    )
     # at 1e-4 all forces vanish but for the rounding of a float32 grid; 2.4e-2 is openTSNE's error at a usual span
     assert ours <= (2.4e-2 if span < 1 else max(1e-3, theirs))
     assert mass_error <= 1e-4
@@ -150,7 +171,9 @@ def test_grid_is_no_worse_than_openTSNE(shape_and_truths, span, dtype, record_pr
 @pytest.mark.parametrize("span", [1e-4, 5.0, 60.0, 150.0])
 def test_both_precisions_of_the_grid_agree(shape_and_truths, span):
     cloud = shape_and_truths[1][span][0]
-    single, double = (plan("fft", dtype=dtype)(*[torch.tensor(cloud, dtype=dtype)] * 2, 0) for dtype in (torch.float32, torch.float64))
+    single, double = (
+        plan("fft", dtype=dtype)(*[torch.tensor(cloud, dtype=dtype)] * 2, 0) for dtype in (torch.float32, torch.float64)
+    )
     assert _truth.relative(single[0], double[0]) <= 1e-6
     assert _truth.relative(single[1], double[1]) <= (1e-3 if span < 1 else 1e-4)
 
@@ -163,6 +186,15 @@ def test_tolerance_is_met(shape_and_truths, span, tolerance):
     assert _truth.relative(plan("fft", tolerance=tolerance)(positions, positions, 0)[1], push) <= tolerance
 
 
+@pytest.mark.parametrize("dof", [0.5, 0.8, 3.0])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3])
+def test_tolerance_is_met_for_any_dof(dof, tolerance):
+    cloud = points("uniform", 3000, 2, 120.0)
+    positions = torch.tensor(cloud, dtype=torch.float32)
+    _, push = _truth.radial_sum(cloud, cloud, 0, dof=dof)
+    assert _truth.relative(plan("fft", tolerance=tolerance, dof=dof)(positions, positions, 0)[1], push) <= tolerance
+
+
 @pytest.mark.parametrize("tolerance", [0, 1.5, -1])
 def test_tolerance_out_of_range_raises(tolerance):
     positions = torch.rand(30, 2)
@@ -170,13 +202,12 @@ def test_tolerance_out_of_range_raises(tolerance):
         plan("fft", tolerance=tolerance)(positions, positions, 0)
 
 
-# what a run can come across: a line, few points, far from the origin, far-away cells, a span beyond the largest grid
+# what a run can come across
 CLOUDS = {
     "line": np.linspace(0, 30, 500)[:, None] * [1.0, 0.0],
     "two points": np.array([[0.0, 0.0], [3.0, 1.0]]),
-    "off origin": points("clusters", 500, 2, 30.0) + [4096.0, -8192.0],
+    "off origin": points("clusters", 500, 2, 30.0) + np.array([4096.0, -8192.0]),
     "an outlier": np.vstack([points("clusters", 500, 2, 30.0), [[700.0, 700.0]]]),
-    "a huge box": points("uniform", 2000, 2, 20_000.0),
 }
 
 
@@ -186,20 +217,69 @@ def test_unusual_clouds_keep_mass_and_push_finite_and_near(name, cloud):
     positions = CLOUDS[cloud].astype(np.float32)
     found = plan(name)(torch.tensor(positions), torch.tensor(positions), 0)
     mass, push = _truth.radial_sum(positions, positions, 0)
-    assert all(torch.isfinite(part).all() for part in found)
-    if cloud == "a huge box":  # coarser than the kernel: only the order of magnitude is kept
-        assert float(found[0].sum()) == pytest.approx(mass.sum(), rel=0.5)
-        return
     assert _truth.relative(found[0], mass) <= 1e-3
     assert _truth.relative(found[1], push) <= 5e-2
 
 
+def test_grid_beyond_its_cap_stays_finite_and_bounded():
+    positions = torch.tensor(
+        points("uniform", 2000, 2, 20_000.0), dtype=torch.float32
+    )  # cells of 10: coarser than the kernel
+    mass, push = plan("fft")(positions, positions, 0)
+    assert torch.isfinite(push).all()
+    assert 0 < float(mass.sum()) < 2000
+
+
+ODD_POSITIONS = {
+    "coincident": "torch.full((300, 2), 0.25)",
+    "smallest floats": "torch.rand(300, 2) * 1e-42",
+    "largest floats": "torch.where(torch.arange(300)[:, None] % 2 == 0, 3e38, -3e38) * torch.ones(300, 2)",
+    "one NaN": "torch.where(torch.arange(300)[:, None] == 7, torch.nan, torch.rand(300, 2))",
+    "all NaN": "torch.full((300, 2), torch.nan)",
+    "one inf": "torch.where(torch.arange(300)[:, None] == 7, torch.inf, torch.rand(300, 2))",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(python):
+    """What comes out of odd positions, each in a child: a kernel without bounds checks takes its process down."""
+    code = """
+import os, torch
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.world import SERIAL
+def outcome(make, positions):
+    options = dict(n_components=2, tolerance=None, device=torch.device("cpu"), dtype=torch.float32, world=SERIAL)
+    try:
+        mass, push = make(StudentT(), **options)(positions, positions, 0)
+    except ValueError:
+        return "refused"
+    right = abs(mass - 299).max() < 1e-2 and abs(push).max() < 1e-2
+    return "right" if right else "finite" if mass.isfinite().all() else "not finite"
+"""
+    for name in RADIAL_SUMS:
+        for odd, positions in ODD_POSITIONS.items():
+            code += f"""
+child = os.fork()
+if child == 0:
+    print("{name}|{odd}|" + outcome(RADIAL_SUMS["{name}"], {positions}), flush=True)
+    os._exit(0)
+if os.waitpid(child, 0)[1]:
+    print("{name}|{odd}|crash", flush=True)
+"""
+    return {(name, odd): said for name, odd, said in (line.split("|") for line in python(code).splitlines())}
+
+
+@pytest.mark.parametrize("odd", ODD_POSITIONS)
 @pytest.mark.parametrize("name", RADIAL_SUMS)
-def test_coincident_points_have_full_mass_and_no_push(name):
-    positions = torch.full((300, 2), 0.25)
-    mass, push = plan(name)(positions, positions, 0)
-    torch.testing.assert_close(mass, torch.full((300,), 299.0), rtol=1e-5, atol=0)
-    torch.testing.assert_close(push, torch.zeros(300, 2), rtol=0, atol=1e-3)
+def test_odd_positions_do_not_crash(name, odd, outcomes):
+    said = outcomes[name, odd]
+    if odd in ("coincident", "smallest floats"):
+        assert said == "right"
+    elif odd == "largest floats":
+        assert said in ("finite", "refused", "not finite")
+    else:
+        assert said in ("refused", "not finite")
 
 
 @pytest.mark.parametrize("n_components", [1, 3])
@@ -209,7 +289,8 @@ def test_grid_in_other_dimensions_raises(n_components):
 
 
 @pytest.mark.parametrize(
-    ("n_obs", "n_components", "name"), [(700, 2, "torch"), (45_000, 2, "fft"), (20_000, 3, "torch"), (20_000, 1, "torch")]
+    ("n_obs", "n_components", "name"),
+    [(700, 2, "torch"), (45_000, 2, "fft"), (20_000, 3, "torch"), (20_000, 1, "torch")],
 )
 def test_choice_is_exact_where_that_is_cheaper_or_the_only_one(n_obs, n_components, name):
     assert radial_sum.choose(n_obs, n_components) == name

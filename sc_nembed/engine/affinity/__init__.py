@@ -7,8 +7,8 @@
 | umap | `UMAPAffinity(n)` | distances | as it comes |
 | precomputed | `PrecomputedAffinity(matrix)` | weights | 1 |
 
-An input affinity is a frozen dataclass with `n_neighbors(n_obs)`, the neighbors it wants, and
-`__call__(graph, features) -> AffinityMatrix`. To add one, write such a class in a file of its own and add a line to `AFFINITIES`.
+An input affinity is a frozen dataclass with `n_neighbors(n_obs)`, the neighbors it wants, and `__call__(graph,
+features) -> AffinityMatrix`. To add one, write such a class in a file of its own and add a line to `AFFINITIES`.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ ROWS = 1024
 class EntropicAffinity:
     """Gaussian affinities whose every row has the entropy log `perplexity`; symmetrised, they are t-SNE's P.
 
-    Several perplexities give the mean of their affinities, the multi-scale mixture (Lee et al. 2015; Kobak & Berens 2019).
-    Sums to 1; the diagonal is empty; distances enter squared, exp(−β d²) (van der Maaten & Hinton 2008).
+    Several perplexities give the mean of their affinities, the multi-scale mixture (Lee et al. 2015; Kobak & Berens
+    2019). Sums to 1; the diagonal is empty; distances enter squared, exp(−β d²) (van der Maaten & Hinton 2008).
     """
 
     perplexity: float | Sequence[float] = 30.0
@@ -47,7 +47,8 @@ class EntropicAffinity:
         largest = max(self.perplexities)
         if graph.n_neighbors <= largest:
             raise ValueError(
-                f"A perplexity of {largest:g} needs more than {largest:g} neighbors per cell, better three times as many; the "
+                f"A perplexity of {largest:g} needs more than {largest:g} neighbors per cell, better three times as "
+                "many; the "
                 f"graph holds {graph.n_neighbors}. Lower the perplexity, or make the graph with more neighbors."
             )
         if graph.n_neighbors < int(3 * largest):
@@ -99,8 +100,8 @@ def uniform_rows(indptr: np.ndarray, indices: np.ndarray) -> AffinityMatrix:
 class UMAPAffinity:
     """UMAP's fuzzy simplicial set: exp(−(d − ρᵢ) / σᵢ) with Σ = log₂ n_neighbors, joined by the probabilistic union.
 
-    `n` counts the cell itself, as in UMAP and scanpy. Not normalised: entries are memberships between 0 and 1. The diagonal is
-    empty; distances enter as they are (McInnes et al. 2018).
+    `n` counts the cell itself, as in UMAP and scanpy. Not normalised: entries are memberships between 0 and 1. The
+    diagonal is empty; distances enter as they are (McInnes et al. 2018).
     """
 
     n: int = 15
@@ -115,7 +116,9 @@ class UMAPAffinity:
     def __call__(self, graph: KnnGraph, features: Tensor | None = None) -> AffinityMatrix:
         distances = backend.as_array(graph.distances.cpu().float())
         finite = np.isfinite(distances)
-        mean = distances[finite].sum(dtype=np.float64) / max(1, finite.sum() + graph.n_obs)  # the cells themselves counted
+        mean = distances[finite].sum(dtype=np.float64) / max(
+            1, finite.sum() + graph.n_obs
+        )  # the cells themselves counted
         weights = np.zeros(distances.shape, np.float32)
         backend.parallel(fused.fuzzy, backend.chunk_bounds(graph.n_obs, ROWS), distances, mean, weights)
         return symmetrize(*edges_of(graph, weights), fuzzy_union=True, normalize=False)

@@ -18,7 +18,8 @@ from ._symmetrize import symmetrize
 class PrecomputedAffinity:
     """A matrix of weights (large = near) as P: symmetrised as (A + Aᵀ) / 2, scaled to sum 1; its diagonal is left out.
 
-    `matrix` is square: a scipy sparse matrix or array, a numpy array, or a torch tensor, of non-negative finite numbers.
+    `matrix` is square: a scipy sparse matrix or array, a numpy array, or a torch tensor, of non-negative finite
+    numbers.
     """
 
     matrix: Any

@@ -1,4 +1,6 @@
-"""Input affinities row by row: distances to candidates, perplexity, fuzzy sets, symmetrising by a counting-sort transpose."""
+"""Input affinities row by row: distances to candidates, perplexity, fuzzy sets, symmetrising by a counting-sort
+transpose.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
             slope = np.float64(second) / total - mean_scaled * mean_scaled  # −d entropy / d log β
             moved = log_beta + excess / max(slope, 1e-12)
             if not (low < moved < high):
-                moved = 0.5 * (low + high) if low > -np.inf and high < np.inf else log_beta + (2.0 if excess > 0 else -2.0)
+                moved = (
+                    0.5 * (low + high) if low > -np.inf and high < np.inf else log_beta + (2.0 if excess > 0 else -2.0)
+                )
             if moved == log_beta:
                 break
             log_beta = moved
@@ -176,9 +180,22 @@ def count_union(chunk, begin, end, indptr, indices, t_indptr, rows, sizes):
 
 @kernel
 def fill_union(
-    chunk, begin, end, indptr, indices, weights, t_indptr, rows, values, fuzzy_union, scale, out_indptr, out_indices, out_weights
+    chunk,
+    begin,
+    end,
+    indptr,
+    indices,
+    weights,
+    t_indptr,
+    rows,
+    values,
+    fuzzy_union,
+    scale,
+    out_indptr,
+    out_indices,
+    out_weights,
 ):
-    """scale · (A + Aᵀ) / 2, or scale · (A + Aᵀ − A ∘ Aᵀ): the probabilistic union."""
+    """Scale · (A + Aᵀ) / 2, or scale · (A + Aᵀ − A ∘ Aᵀ): the probabilistic union."""
     half = np.float32(1 if fuzzy_union else 0.5)
     where = np.full(out_indptr.shape[0] - 1, -1, np.int64)
     for i in range(begin, end):

@@ -1,4 +1,6 @@
-"""Attraction along the edges of P for the Student kernel, 4 Σⱼ pᵢⱼ (−d log q/du) (zᵢ − zⱼ), with its curvature and value."""
+"""Attraction along the edges of P for the Student kernel, 4 Σⱼ pᵢⱼ (−d log q/du) (zᵢ − zⱼ), with its curvature and
+value.
+"""
 
 from __future__ import annotations
 

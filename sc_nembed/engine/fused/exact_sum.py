@@ -9,7 +9,7 @@ from . import kernel
 
 @kernel
 def student(chunk, begin, end, targets, sources, weights, dof, first, mass, push):
-    """mass = Σⱼ wⱼ qᵢⱼ and push = Σⱼ wⱼ q'ᵢⱼ (zᵢ − zⱼ) for rows of `targets`, (n, 3); `sources` is (3, m).
+    """Mass = Σⱼ wⱼ qᵢⱼ and push = Σⱼ wⱼ q'ᵢⱼ (zᵢ − zⱼ) for rows of `targets`, (n, 3); `sources` is (3, m).
 
     Target i is source first + i unless first < 0.
     """

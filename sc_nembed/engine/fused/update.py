@@ -40,7 +40,7 @@ def dot(chunk, begin, end, left, right, partial):
 
 @kernel
 def nesterov(chunk, begin, end, positions, velocity, gradient, curvature, rate, momentum, max_step):
-    """u ← m·u − s·g with |uᵢ| ≤ max_step, then z ← z + m·u − s·g, where s = rate / curvature; both in place."""
+    """U ← m·u − s·g with |uᵢ| ≤ max_step, then z ← z + m·u − s·g, where s = rate / curvature; both in place."""
     n_components = positions.shape[1]
     for i in range(begin, end):
         step = rate / curvature[i]

@@ -5,9 +5,10 @@
 | torch | exact, in blocks of rows, on any device |
 | faiss | exact up to 20 000 cells, then an inverted file at the recall stated in `neighbors.faiss` |
 
-Every entry of `KNN` has the signature `search(features, k) -> candidates`: (n, d) float32 features whose euclidean distances
-count, and up to k + 1 candidates per row, (n, k + 1) int64, possibly with the cell itself among them and −1 for none. What they
-have in common is here: metrics, exact distances of the candidates by differences, sorting, the cell itself left out by identity.
+Every entry of `KNN` has the signature `search(features, k) -> candidates`: (n, d) float32 features whose euclidean
+distances count, and up to k + 1 candidates per row, (n, k + 1) int64, possibly with the cell itself among them and −1
+for none. What they have in common is here: metrics, exact distances of the candidates by differences, sorting, the cell
+itself left out by identity.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def _unit_rows(features: Tensor) -> Tensor:
     zero = torch.nonzero(norms[:, 0] == 0)[:, 0]
     if len(zero):
         raise ValueError(
-            f"The cosine distance of cells whose values are all 0 is not defined: {len(zero)} such cells, the first in row "
+            f"The cosine distance of cells whose values are all 0 is not defined: {len(zero)} such cells, the first "
+            "in row "
             f"{int(zero[0])}. Remove them, or use metric='euclidean'."
         )
     return (features.double() / norms).to(features.dtype)
@@ -82,7 +84,8 @@ def _nearest_of(points: Tensor, candidates: Tensor, k: int) -> KnnGraph:
 
 
 def from_csr(indptr: np.ndarray, indices: np.ndarray, distances: np.ndarray) -> KnnGraph:
-    """A graph from CSR arrays of distances whose rows may be unsorted, of any length, and list a neighbor twice or the cell.
+    """A graph from CSR arrays of distances whose rows may be unsorted, of any length, and list a neighbor twice or the
+    cell.
 
     Rows are sorted by distance; a neighbor listed twice counts once, at its smallest distance.
     """

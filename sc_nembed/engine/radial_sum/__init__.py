@@ -4,19 +4,19 @@ A plan sums a potential over all sources j, for every target i:
 
     massᵢ = Σⱼ wⱼ value(‖zᵢ − zⱼ‖²)        pushᵢ = Σⱼ wⱼ slope(‖zᵢ − zⱼ‖²) (zᵢ − zⱼ) = ½ ∂massᵢ / ∂zᵢ
 
-where `value` is the potential as a function of the squared distance u and `slope` its derivative with respect to u. Where the
-targets are rows of the sources, target i is source first + i and is left out of its own sum; `first=None` says that the two
-sets are disjoint.
+where `value` is the potential as a function of the squared distance u and `slope` its derivative with respect to u.
+Where the targets are rows of the sources, target i is source first + i and is left out of its own sum; `first=None`
+says that the two sets are disjoint.
 
 | name | what | cost |
 |---|---|---|
 | torch | exact, in blocks of rows; any number of dimensions, any device | n² |
 | fft | one convolution on a regular grid, 2-D; its error is in the table of `radial_sum.fft` | n + grid |
 
-Every entry of `RADIAL_SUMS` has the signature `make(potential, *, n_components, tolerance, device, dtype, world) -> plan`; a
-plan is made once per run. `plan(targets, sources, first, weights=None)` gives (mass, push) at once;
-`plan.field(sources, weights=None)` gives a field that is asked with `(targets, first)` as often as one likes.
-To add one, write a file with such a function and add a line to `RADIAL_SUMS`.
+Every entry of `RADIAL_SUMS` has the signature `make(potential, *, n_components, tolerance, device, dtype, world) ->
+plan`; a plan is made once per run. `plan(targets, sources, first, weights=None)` gives (mass, push) at once;
+`plan.field(sources, weights=None)` gives a field that is asked with `(targets, first)` as often as one likes. To add
+one, write a file with such a function and add a line to `RADIAL_SUMS`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def choose(n_obs: int, n_components: int) -> str:
         return "fft"
     if n_obs > EXACT_LIMIT:
         raise ValueError(
-            f"An embedding of {n_obs} cells in {n_components} dimension(s) needs exact sums over all pairs, which is sensible "
+            f"An embedding of {n_obs} cells in {n_components} dimension(s) needs exact sums over all pairs, which is "
+            "sensible "
             f"up to {EXACT_LIMIT} cells. Use n_components=2, or fewer cells."
         )
     return "torch"

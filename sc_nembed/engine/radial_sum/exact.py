@@ -50,8 +50,9 @@ class ExactField:
         sources = torch.nn.functional.pad(self.sources, (0, 3 - n_components)).T.contiguous()  # (3, m)
         backend.parallel(
             exact_sum.student, backend.chunk_bounds(targets.shape[0], FUSED_ROWS),
-            torch.nn.functional.pad(targets, (0, 3 - n_components)).numpy(), sources.numpy(), backend.as_array(self.weights),
-            float(self.potential.dof), -1 if first is None else first, mass.numpy(), push.numpy(),
+            torch.nn.functional.pad(targets, (0, 3 - n_components)).numpy(), sources.numpy(),
+            backend.as_array(self.weights), float(self.potential.dof), -1 if first is None else first,
+            mass.numpy(), push.numpy(),
         )  # fmt: skip
         return mass, push[:, :n_components].contiguous()
 

@@ -1,11 +1,11 @@
 """Radial sums in 2-D by one convolution on a regular grid.
 
-Weights are spread on the grid with cubic B-splines (16 nodes a point), convolved with the potential, and the potential and
-its gradient are read off the same splines, since push = ½ ∇mass: one forward and one inverse real transform a step. The
-potential's transform is divided by the squared transform of the spline (smooth particle-mesh Ewald, Essmann et al. 1995), on a
-zero-padded grid, so nothing is periodic. What a point feels of itself through the grid depends on its place within its cell
-alone; it is subtracted exactly. Subtracting the potential's value at the far corner before the transform, and adding it back
-in closed form, keeps float32 exact where all points lie within 1e-4.
+Weights are spread on the grid with cubic B-splines (16 nodes a point), convolved with the potential, and the potential
+and its gradient are read off the same splines, since push = ½ ∇mass: one forward and one inverse real transform a step.
+The potential's transform is divided by the squared transform of the spline (smooth particle-mesh Ewald, Essmann et al.
+1995), on a zero-padded grid, so nothing is periodic. What a point feels of itself through the grid depends on its place
+within its cell alone; it is subtracted exactly. Subtracting the potential's value at the far corner before the
+transform, and adding it back in closed form, keeps float32 exact where all points lie within 1e-4.
 
 @TABLE@
 """
@@ -36,7 +36,9 @@ def default_spacing(n_obs: int) -> float:
 
 
 def spacing_for(tolerance: float) -> float:
-    """Spacing that keeps the relative force error below `tolerance`: it grows as spacing⁴, 2.8e-2 at 0.5 where it is worst."""
+    """Spacing that keeps the relative force error below `tolerance`: it grows as spacing⁴, 2.8e-2 at 0.5 where it is
+    worst.
+    """
     if not 0 < tolerance < 1:
         raise ValueError(f"`tolerance` is a relative error between 0 and 1; got {tolerance!r}.")
     return min(1.0, 0.5 * (tolerance / 3.5e-2) ** 0.25)
@@ -45,8 +47,8 @@ def spacing_for(tolerance: float) -> float:
 def grid_shape(extent: np.ndarray, coarsest: float) -> tuple[float, tuple[int, int]]:
     """Spacing and number of nodes (rows, columns) for a box.
 
-    The spacing is the coarsest one divided by a power of two, and the node counts grow in steps of up to an eighth, so that
-    the transform of the potential, which depends on both, can be kept from step to step.
+    The spacing is the coarsest one divided by a power of two, and the node counts grow in steps of up to an eighth, so
+    that the transform of the potential, which depends on both, can be kept from step to step.
     """
     longest = float(extent.max())
     finer = 0
@@ -76,8 +78,9 @@ class Influence:
 def influence(potential, spacing: float, nodes: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Influence:
     """The influence function that minimises the force error for this spline (Hockney & Eastwood 1988, section 8-3).
 
-    Σₘ U(k+m)² R(k+m) / (Σₘ U(k+m)²)² over the aliases m of a frequency k, with U the spline's transform, sinc⁴, and R the
-    potential's, taken from samples at half the spacing. All functions are even, so cosine transforms of one quadrant do.
+    Σₘ U(k+m)² R(k+m) / (Σₘ U(k+m)²)² over the aliases m of a frequency k, with U the spline's transform, sinc⁴, and R
+    the potential's, taken from samples at half the spacing. All functions are even, so cosine transforms of one
+    quadrant do.
     """
     half = [scipy.fft.next_fast_len(count + 4, real=True) for count in nodes]  # half of the padded size
     sq_offset = [(np.arange(2 * m + 1) * (spacing / 2)) ** 2 for m in half]
@@ -92,7 +95,9 @@ def influence(potential, spacing: float, nodes: tuple[int, int], device: torch.d
         transform = (transform[..., : m + 1] + transform[..., m:][..., ::-1]) / aliases**2
         transform = np.moveaxis(transform, -1, axis)
     near = scipy.fft.idctn(transform, type=1)[:4, :4]
-    mirrored = np.concatenate([transform, transform[-2:0:-1]])  # all rows, half the columns: the layout of a real transform
+    mirrored = np.concatenate(
+        [transform, transform[-2:0:-1]]
+    )  # all rows, half the columns: the layout of a real transform
     tensors = [torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype) for array in (mirrored, near)]
     return Influence(tensors[0], (2 * half[0], 2 * half[1]), tensors[1], shift)
 
@@ -103,7 +108,9 @@ class FftSum:
     def __init__(self, potential, *, tolerance: float | None, device: torch.device, dtype: torch.dtype) -> None:
         self.potential, self.tolerance, self.device, self.dtype = potential, tolerance, device, dtype
         self._influences: dict[tuple, Influence] = {}
-        self._grids: dict[tuple[int, ...], np.ndarray] = {}  # fresh memory for each step would cost more than filling it
+        self._grids: dict[
+            tuple[int, ...], np.ndarray
+        ] = {}  # fresh memory for each step would cost more than filling it
 
     def influence(self, spacing: float, nodes: tuple[int, int]) -> Influence:
         key = (spacing, nodes)
@@ -176,10 +183,13 @@ class GridField:
 def make(potential, *, n_components, tolerance, device, dtype, world) -> FftSum:
     """Plan grid sums of a smooth, decreasing potential in 2-D.
 
-    `tolerance` is the relative force error to keep (see the table above); None chooses the spacing by the number of points.
+    `tolerance` is the relative force error to keep (see the table above); None chooses the spacing by the number of
+    points.
     """
     if n_components != 2:
-        raise ValueError(f"The grid sum works in 2 dimensions; got n_components={n_components}. Use the exact sum 'torch'.")
+        raise ValueError(
+            f"The grid sum works in 2 dimensions; got n_components={n_components}. Use the exact sum 'torch'."
+        )
     return FftSum(potential, tolerance=tolerance, device=device, dtype=dtype)
 
 
@@ -198,7 +208,7 @@ def _spread_fused(points, weights, low, spacing, nodes, make_grids) -> np.ndarra
 def _convolve_scipy(density: np.ndarray, kind: Influence) -> np.ndarray:
     """Rows that are zero or not read are not transformed; scipy's threads sleep when idle and never change the bits."""
     workers = backend.current_n_jobs()
-    rows, columns = density.shape
+    rows = density.shape[0]
     spectrum = scipy.fft.rfft(density, kind.padded[1], axis=1, workers=workers)
     spectrum = scipy.fft.fft(spectrum, kind.padded[0], axis=0, overwrite_x=True, workers=workers)
     spectrum *= kind.transform.numpy()
@@ -211,8 +221,9 @@ def _gather_fused(points: Tensor, own: Tensor | None, field: GridField) -> tuple
     weights = np.empty(0, np.float32) if own is None else backend.as_array(own)
     backend.parallel(
         fused_grid.gather, backend.chunk_bounds(points.shape[0], GATHER_ROWS), backend.as_array(points), weights,
-        field.low.astype(np.float32), np.float32(1 / field.spacing), field.potential.numpy(), field.influence.near.numpy(),
-        np.float32(field.influence.shift), np.float32(field.total_weight), mass.numpy(), push.numpy(),
+        field.low.astype(np.float32), np.float32(1 / field.spacing), field.potential.numpy(),
+        field.influence.near.numpy(), np.float32(field.influence.shift), np.float32(field.total_weight),
+        mass.numpy(), push.numpy(),
     )  # fmt: skip
     return mass, push
 

@@ -2,8 +2,8 @@
 
     loss = λ · attraction + ρ · repulsion        attraction = −Σᵢⱼ Pᵢⱼ log qᵢⱼ        repulsion = (Σᵢⱼ Pᵢⱼ) log Σᵢⱼ qᵢⱼ
 
-λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its value can
-be compared across phases. Gradients are true gradients, with their factor 4.
+λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
+value can be compared across phases. Gradients are true gradients, with their factor 4.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ class Force:
     value
         0-d tensor on the device of the positions, or None.
     curvature
-        (n,) or, where it is the same for all cells, (1,): a positive bound on the second derivative, which the optimizer
-        divides the gradient by.
+        (n,) or, where it is the same for all cells, (1,): a positive bound on the second derivative, which the
+        optimizer divides the gradient by.
     """
 
     gradient: Tensor  # (n, d)

@@ -23,4 +23,3 @@ class Partition:
         gradient = push.mul_((4 * self.total / partition).to(push.dtype))
         curvature = push.new_full((1,), 0.8 * self.total / positions.shape[0])
         return Force(gradient, self.total * partition.log() if value else None, curvature)
-

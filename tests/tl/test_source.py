@@ -1,0 +1,220 @@
+"""Where the input comes from, and what is said and recorded about it."""
+
+import io
+
+import numpy as np
+import pytest
+import scanpy as sc
+import scipy.sparse as sp
+
+import sc_nembed as ne
+from _cells import QUICK, blobs, snapshot, with_graph
+from sc_nembed.engine import pipeline
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """Every neighbor search that runs: (number of cells, k)."""
+    calls, search = [], pipeline.nearest_neighbors
+
+    def spy(features, k, **kwargs):
+        calls.append((features.shape, k))
+        return search(features, k, **kwargs)
+
+    monkeypatch.setattr(pipeline, "nearest_neighbors", spy)
+    return calls
+
+
+def test_stored_graph_is_reused_and_left_alone(searches):
+    adata = with_graph(blobs())
+    before = snapshot(adata)
+    ne.tl.neighbor_embedding(adata, **QUICK)
+    after = snapshot(adata)
+    assert searches == []
+    assert after["obsp"] == before["obsp"]
+    assert after["X"] == before["X"]
+    assert adata.uns["ne"]["input"]["neighbors_key"] == "neighbors"
+    assert adata.uns["ne"]["input"]["matrix"] == "distances"
+    assert adata.uns["ne"]["final"]["seconds"]["neighbors"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "name"),
+    [
+        ({"neighbors_key": "nb2"}, "graph", "nb2"),
+        ({"obsp": "connectivities"}, "matrix", "connectivities"),
+        ({"use_rep": "X_pca"}, "representation", "X_pca"),
+        ({"use_rep": "X"}, "representation", "X"),
+        ({"n_pcs": 4}, "representation", "X_pca"),
+        ({"n_pcs": 0}, "representation", "X"),
+        ({}, "graph", "neighbors"),
+        ({"perplexity": 8}, "representation", "X_pca"),
+        ({"n_neighbors": 9}, "representation", "X_pca"),
+        ({"metric": "cosine"}, "representation", "X_pca"),
+    ],
+)
+def test_source_follows_the_rules(given, kind, name, searches):
+    adata = with_graph(with_graph(blobs()), k=8, key="nb2")
+    ne.tl.neighbor_embedding(adata, **given, **QUICK)
+    record = adata.uns["ne"]["input"]
+    assert record["kind"] == kind
+    assert name in {record.get(slot) for slot in ("neighbors_key", "obsp", "name")}
+    assert len(searches) == (kind == "representation")
+
+
+def test_n_pcs_takes_the_first_columns(searches):
+    adata = blobs()
+    ne.tl.neighbor_embedding(adata, n_pcs=4, **QUICK)
+    first = adata.obsm["X_ne"].copy()
+    adata.obsm["X_four"] = adata.obsm["X_pca"][:, :4].copy()
+    ne.tl.neighbor_embedding(adata, use_rep="X_four", **QUICK)
+    np.testing.assert_array_equal(adata.obsm["X_ne"], first)
+    assert [shape for shape, _ in searches] == [(120, 4), (120, 4)]
+
+
+def test_new_search_uses_what_the_graph_was_built_from(searches):
+    adata = with_graph(blobs(), use_rep="X_other", n_pcs=5)
+    adata.obsm["X_other"] = adata.obsm["X_pca"][:, ::-1].copy()
+    ne.tl.neighbor_embedding(adata, perplexity=6, **QUICK)
+    assert adata.uns["ne"]["input"]["name"] == "X_other"
+    assert searches == [((120, 5), 18)]
+
+
+def test_pca_is_made_on_the_way_and_not_kept():
+    adata = blobs()
+    del adata.obsm["X_pca"]
+    with pytest.warns(UserWarning, match="PCA of X"):
+        ne.tl.neighbor_embedding(adata, **QUICK)
+    assert list(adata.obsm) == ["X_ne"]
+    assert list(adata.uns) == ["ne"]
+    assert not adata.varm
+    assert "PCA of X" in adata.uns["ne"]["input"]["name"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"use_rep": "X_pca", "neighbors_key": "neighbors"},
+        {"use_rep": "X_pca", "obsp": "distances"},
+        {"neighbors_key": "neighbors", "obsp": "distances"},
+        {"n_pcs": 3, "neighbors_key": "neighbors"},
+        {"n_pcs": 3, "obsp": "connectivities"},
+    ],
+)
+def test_two_sources_are_refused(given):
+    adata = with_graph(blobs())
+    before = snapshot(adata)
+    with pytest.raises(ValueError, match="two sources"):
+        ne.tl.neighbor_embedding(adata, **given, **QUICK)
+    assert snapshot(adata) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"neighbors_key": "neighbors", "metric": "cosine"}, "metric"),
+        ({"neighbors_key": "neighbors", "backend": "faiss"}, "backend"),
+        ({"obsp": "connectivities", "perplexity": 5}, "perplexity"),
+        ({"obsp": "connectivities", "n_neighbors": 5}, "n_neighbors"),
+        ({"obsp": "connectivities", "metric": "cosine"}, "metric"),
+        ({"obsp": "connectivities", "affinity_in": "entropic"}, "affinity_in"),
+        ({"neighbors_key": "neighbors", "affinity_in": "uniform", "perplexity": 5}, "perplexity"),
+        ({"use_rep": "X", "n_pcs": 5}, "n_pcs"),
+        ({"scheduler_kwargs": {"gamma": 0.9}}, "scheduler_kwargs"),
+    ],
+)
+def test_parameter_without_effect_is_refused(given, name):
+    adata = with_graph(blobs())
+    before = snapshot(adata)
+    with pytest.raises(ValueError, match=name):
+        ne.tl.neighbor_embedding(adata, **given, **QUICK)
+    assert snapshot(adata) == before
+
+
+def test_n_neighbors_trims_a_named_graph():
+    adata = with_graph(with_graph(blobs(gap=2.0), k=12), k=7, key="seven")
+    start = np.random.default_rng(0).normal(size=(120, 2))
+    ne.tl.neighbor_embedding(adata, neighbors_key="neighbors", n_neighbors=8, init=start, key_added="trimmed", **QUICK)
+    ne.tl.neighbor_embedding(adata, neighbors_key="seven", init=start, key_added="seven_ne", **QUICK)
+    np.testing.assert_allclose(adata.obsm["trimmed"], adata.obsm["seven_ne"], atol=1e-3)
+    assert adata.uns["trimmed"]["params"]["n_neighbors"] == 8
+    with pytest.raises(ValueError, match="at most 13"):
+        ne.tl.neighbor_embedding(adata, neighbors_key="neighbors", n_neighbors=14, **QUICK)
+
+
+def test_perplexity_on_a_graph_of_few_neighbors_warns():
+    adata = with_graph(blobs(), k=12)
+    with pytest.warns(UserWarning, match="best fitted to 24 neighbors"):
+        ne.tl.neighbor_embedding(adata, neighbors_key="neighbors", perplexity=8, **QUICK)
+    assert adata.uns["ne"]["params"]["perplexity"] == 8
+
+
+def test_perplexity_is_lowered_with_a_warning_only_when_asked_for():
+    adata = blobs(n_per=10)
+    ne.tl.neighbor_embedding(adata, use_rep="X_pca", **QUICK)
+    assert adata.uns["ne"]["params"]["perplexity"] == pytest.approx(29 / 3)
+    with pytest.warns(UserWarning, match="lowered from 30"):
+        ne.tl.neighbor_embedding(adata, use_rep="X_pca", perplexity=30, **QUICK)
+    with pytest.warns(UserWarning, match="lowered from 8 to 5"):
+        ne.tl.neighbor_embedding(adata, use_rep="X_pca", perplexity=8, n_neighbors=16, **QUICK)
+
+
+@pytest.mark.parametrize("matrix", [sp.csr_matrix, sp.coo_array, np.asarray])
+def test_affinities_can_be_given_as_a_matrix(matrix):
+    adata = with_graph(blobs())
+    weights = adata.obsp["connectivities"].toarray()
+    ne.tl.neighbor_embedding(adata, obsp="connectivities", key_added="by_name", **QUICK)
+    ne.tl.neighbor_embedding(adata, affinity_in=matrix(weights), key_added="by_matrix", **QUICK)
+    np.testing.assert_array_equal(adata.obsm["by_matrix"], adata.obsm["by_name"])
+    assert adata.uns["by_matrix"]["params"]["affinity_in"] == "precomputed"
+
+
+def test_graph_without_a_representation_starts_spectral():
+    adata = with_graph(blobs())
+    del adata.obsm["X_pca"]
+    ne.tl.neighbor_embedding(adata, **QUICK)
+    assert adata.uns["ne"]["params"]["init"] == "spectral"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"use_rep": "X_scvi"}, KeyError, r"X_scvi.*available: \['X_pca', 'X'\]"),
+        ({"neighbors_key": "nb2"}, KeyError, r"sc.pp.neighbors\(adata, key_added='nb2'\).*available: \['neighbors'\]"),
+        ({"obsp": "foo"}, KeyError, r"foo.*available: \['distances', 'connectivities'\]"),
+        ({"n_pcs": 11}, ValueError, "10 columns"),
+    ],
+)
+def test_missing_source_lists_what_exists(given, error, message):
+    adata = with_graph(blobs())
+    before = snapshot(adata)
+    with pytest.raises(error, match=message):
+        ne.tl.neighbor_embedding(adata, **given)
+    assert snapshot(adata) == before
+
+
+def test_isolated_cells_lie_around_the_others():
+    adata = with_graph(blobs())
+    alone = np.array([3, 77, 110])
+    for name in ("distances", "connectivities"):
+        matrix = adata.obsp[name].tolil()
+        matrix[alone] = 0
+        matrix[:, alone] = 0
+        adata.obsp[name] = matrix.tocsr()
+    with pytest.warns(UserWarning, match="3 cells have no neighbors"):
+        ne.tl.neighbor_embedding(adata, **QUICK)
+    points = adata.obsm["X_ne"].astype(float)
+    others = np.delete(points, alone, axis=0)
+    distance = np.linalg.norm(points - others.mean(0), axis=1)
+    np.testing.assert_allclose(distance[alone], 1.05 * np.delete(distance, alone).max(), rtol=1e-4)
+
+
+def test_what_is_embedded_is_logged():
+    adata, log, before = with_graph(blobs()), io.StringIO(), (sc.settings.verbosity, sc.settings.logfile)
+    sc.settings.verbosity, sc.settings.logfile = 2, log
+    try:
+        ne.tl.neighbor_embedding(adata, **QUICK)
+    finally:
+        sc.settings.verbosity, sc.settings.logfile = before
+    assert "of the neighbor graph 'neighbors'" in log.getvalue()
+    assert "finished" in log.getvalue()
