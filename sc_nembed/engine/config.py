@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import backend
 from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
+from .graph import AffinityMatrix
 from .initialization import NAMES as INIT_NAMES
 from .neighbors import METRICS
 from .optimizer import resolve_optimizer, resolve_scheduler
@@ -62,7 +63,7 @@ class EmbeddingConfig:
     named_init_scaling: float = 1e-4
     search_affinity: InputAffinity | None = None  # for a representation where nothing is asked for
     graph_affinity: InputAffinity | None = None  # for a finished graph where nothing is asked for
-    schedule: Callable[[EmbeddingConfig, int, bool], Schedule] | None = None
+    schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     options: tuple[str, ...] = ()  # what the method takes beside the common parameters
 
     def __post_init__(self) -> None:

@@ -241,5 +241,5 @@ def _with_options(optimizer: Any, options: dict[str, Any]) -> Any:
 
 
 def auto_rate(n_obs: int, exaggeration: float) -> float:
-    """max(n / λ / 4, 50), for the true gradient (Belkina et al. 2019; the factor 4 as in scikit-learn)."""
+    """max(n / λ / 4, 50), for the true gradient of a P of sum 1 (Belkina et al. 2019; the 4 as in scikit-learn)."""
     return max(n_obs / exaggeration / 4, 50.0)

@@ -54,3 +54,10 @@ def resolve_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) ->
         raise TypeError(f"Unknown `kwargs_affinity_out` {unknown}; available: {known}.")
     made = affinity_out(**kwargs) if isinstance(affinity_out, type) else replace(affinity_out, **kwargs)
     return made if isinstance(made, OutputAffinity) else made.resolve()
+
+
+def describe(affinity: OutputAffinity) -> tuple[str, dict[str, Any]]:
+    """The name and arguments that make this output affinity."""
+    kernel = affinity.kernel
+    name = "student" if isinstance(kernel, StudentT) else type(kernel).__name__
+    return name, {item.name: getattr(kernel, item.name) for item in fields(kernel)}

@@ -26,6 +26,7 @@ from .isolated import participants
 from .loop import Rules, RunState
 from .neighbors import EXACT_CELLS, nearest_neighbors
 from .optimizer import resolve_optimizer, resolve_scheduler
+from .output_affinity import describe
 from .schedule import Phase, Ramp, n_steps
 from .terms import Attraction, Objective, Partition
 from .world import SERIAL
@@ -119,7 +120,7 @@ def embed(
             start, scaling, init = _start(config, taking_part.matrix, taking_part.of(features), taking_part.members)
         with _timed(seconds, "optimize"):
             raced = _races(config, source, features)
-            schedule = config.schedule(config, taking_part.matrix.n_rows, raced)
+            schedule = config.schedule(config, taking_part.matrix, raced)
             objective, offset = _objective(taking_part.matrix, config, device, resolved)
             rules = Rules(
                 objective,
@@ -286,16 +287,20 @@ def _effective(
     early = [phase for phase in path if phase.name in ("early exaggeration", "annealing")]
     coeff, late = early[0].weights["attraction"] if early else None, path[-1].weights["attraction"]
     names = {kind: name for name, kind in AFFINITIES.items()}
-    searched_or_read = isinstance(graph, KnnGraph)
+    out_name, out_kwargs = describe(config.output_affinity())
     return replace(
         config,
         affinity_in=names.get(type(affinity), str(affinity)) if affinity is not None else "precomputed",
         perplexity=affinity.perplexity if isinstance(affinity, EntropicAffinity) else None,
-        n_neighbors=graph.n_neighbors + 1 if searched_or_read else None,
+        n_neighbors=graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None,
         max_iter=n_steps(path),
         early_exaggeration_coeff=coeff.first if isinstance(coeff, Ramp) else coeff,
         early_exaggeration_iter=n_steps(early),
         exaggeration=late.last if isinstance(late, Ramp) else late,
+        affinity_out=out_name,
+        kwargs_affinity_out=out_kwargs,
+        device=str(backend.resolve_device(config.device)),
+        n_jobs=backend.resolve_n_jobs(config.n_jobs),
         init=config.init if init == "array" else init,
         init_scaling=init_scaling,
         race=raced,

@@ -13,6 +13,7 @@ import torch
 
 from .affinity import EntropicAffinity, UniformAffinity
 from .config import EmbeddingConfig
+from .graph import AffinityMatrix
 from .optimizer import auto_rate
 from .output_affinity import StudentAffinity
 from .schedule import Phase, Ramp, Schedule
@@ -64,13 +65,13 @@ def with_options(config: EmbeddingConfig, options: dict[str, Any]) -> EmbeddingC
     return replace(config, **values)
 
 
-def tsne_schedule(config: EmbeddingConfig, n_obs: int, race: bool) -> Schedule:
+def tsne_schedule(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
     """The phases of t-SNE: a race of two early phases, a single schedule, or the usual one of other optimizers."""
     if race:
         return _raced(config)
     if config.optimizer == "auto":
         return Schedule((_preconditioned(config),))
-    return Schedule((_standard(config, n_obs),))
+    return Schedule((_standard(config, matrix),))
 
 
 def _weights(config: EmbeddingConfig, exaggeration: float | Ramp) -> dict[str, float | Ramp]:
@@ -129,7 +130,7 @@ def _raced(config: EmbeddingConfig) -> Schedule:
     return Schedule((pulled, free), (finish,))
 
 
-def _standard(config: EmbeddingConfig, n_obs: int) -> tuple[Phase, ...]:
+def _standard(config: EmbeddingConfig, matrix: AffinityMatrix) -> tuple[Phase, ...]:
     """A third of the steps at exaggeration 12, the rest without: 250 and 500, as in openTSNE and scikit-learn."""
     n_steps = 750 if config.max_iter is None else config.max_iter
     default = round(n_steps / 3)
@@ -143,7 +144,7 @@ def _standard(config: EmbeddingConfig, n_obs: int) -> tuple[Phase, ...]:
         ("early exaggeration", n_early, _early_coeff(config, 12.0), 0.5),
         ("final", n_steps - n_early, _late(config), 0.8),
     ):
-        rate = _rate(config, auto_rate(n_obs, coeff) if scaled else 1.0)
+        rate = _rate(config, auto_rate(matrix.n_rows, coeff) / matrix.total if scaled else 1.0)
         phases.append(Phase(name, count, _weights(config, coeff), rate, momentum if sgd else None))
     return tuple(phase for phase in phases if phase.n_steps)
 

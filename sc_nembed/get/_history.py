@@ -19,7 +19,7 @@ def history(adata: AnnData, key: str = "ne") -> pd.DataFrame:
     adata
         Annotated data with a result of this package.
     key
-        Name of the result, with or without "X_".
+        Name of the result, with or without `X_`.
 
     Returns
     -------

@@ -27,7 +27,7 @@ def embedding(adata: AnnData, key: str = "ne", *, color: Any = None, **kwargs: A
     adata
         Annotated data with a result of this package. Only scanpy's own colors are written to it.
     key
-        Name of the result, with or without "X_".
+        Name of the result, with or without `X_`.
     color
         Keys of `.obs` or genes to color by.
     **kwargs

@@ -35,7 +35,7 @@ def loss(
     adata
         Annotated data with results of this package.
     key
-        Name of a result, or several, with or without "X_".
+        Name of a result, or several, with or without `X_`.
     log
         Logarithmic axis of the loss.
     ax

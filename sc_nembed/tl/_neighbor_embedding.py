@@ -203,7 +203,8 @@ def run(arguments: dict[str, Any], slots: _keys.Slots, *, replaces: bool = False
     found = find_source(adata, config, **source)
     _check_slots(adata, slots, found, replaces)
     start = _say(verbose, f"computing neighbor embedding ({config.method}) of {found.said}")
-    result = embed(found.data, config, features=found.features, callbacks=tuple(arguments["callbacks"]))
+    callbacks = (arguments["callbacks"],) if callable(arguments["callbacks"]) else tuple(arguments["callbacks"])
+    result = embed(found.data, config, features=found.features, callbacks=callbacks)
     if isinstance(config.init, str) and config.init == "pca" and result.config.init != "pca":
         _say(verbose, f"    there is no representation to start from by PCA: the start is {result.config.init}")
     target = adata.copy() if arguments["copy"] else adata

@@ -15,7 +15,7 @@ MIN_ROWS = 2048
 
 def edges_of(graph: KnnGraph, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """CSR arrays (indptr, indices, weights) of a graph's rows without their padding."""
-    indices = graph.indices.cpu().numpy()
+    indices = graph.indices.cpu().numpy().astype(np.int32, copy=False)
     valid = indices >= 0
     counts = valid.sum(1)
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -1,0 +1,208 @@
+"""Neighbor searches: every entry of KNN against scikit-learn and brute force."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from sc_nembed.engine import backend
+from sc_nembed.engine.features import checked_features
+from sc_nembed.engine.neighbors import KNN, METRICS, faiss, nearest_neighbors
+
+from . import _truth
+
+
+@pytest.fixture(params=KNN)
+def method(request):
+    return request.param
+
+
+def sorted_distances(points: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """All distances to others in float64, and the order of others, nearest first."""
+    points = np.asarray(points, float)
+    if metric == "cosine":
+        points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    sq_dist = _truth.sq_distances(points, points)
+    distances = sq_dist / 2 if metric == "cosine" else np.sqrt(sq_dist)
+    np.fill_diagonal(distances, np.inf)
+    order = distances.argsort(axis=1, kind="stable")
+    return np.take_along_axis(distances, order, 1), order
+
+
+def recall(found: torch.Tensor, expected: np.ndarray) -> float:
+    hits = [np.isin(row, truth).sum() for row, truth in zip(found.numpy(), expected, strict=True)]
+    return sum(hits) / expected.size
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("k", [1, 15, 90])
+def test_search_equals_scikit_learn(pbmc, method, metric, k, n_jobs):
+    with backend.session(n_jobs):
+        graph = nearest_neighbors(pbmc, k, metric=metric, method=method)
+    theirs = NearestNeighbors(n_neighbors=k, metric=metric, algorithm="brute").fit(pbmc.double().numpy())
+    distances, indices = theirs.kneighbors()
+    assert (graph.indices.dtype, graph.distances.dtype) == (torch.int32, torch.float32)
+    np.testing.assert_allclose(graph.distances, distances, rtol=1e-5, atol=1e-6)
+    # neighbors whose distances float32 cannot tell apart may change places
+    assert recall(graph.indices, indices) >= 0.9999
+    assert (np.diff(graph.distances, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_inverted_file_finds_true_distances_and_most_neighbors(method, metric, monkeypatch):
+    """`method` too: an exact search stays exact."""
+    monkeypatch.setattr(faiss, "FLAT_CELLS", 100)
+    rng = np.random.default_rng(0)
+    points = (rng.normal(size=(30, 8))[rng.integers(0, 30, 2000)] + 0.3 * rng.normal(size=(2000, 8))).astype(np.float32)
+    graph = nearest_neighbors(torch.from_numpy(points), 30, metric=metric, method=method)
+    distances, order = sorted_distances(points, metric)
+    assert recall(graph.indices, order[:, :30]) >= (0.9 if method == "faiss" else 0.9999)
+    found = graph.indices.long()
+    place = order.argsort(axis=1)  # rank of every other cell
+    truly = np.take_along_axis(distances, np.take_along_axis(place, found.numpy(), 1), 1)
+    np.testing.assert_allclose(graph.distances, truly, rtol=1e-4, atol=1e-6)
+
+
+def test_short_lists_are_padded(monkeypatch):
+    """Lists looked into that hold fewer cells than asked for."""
+    monkeypatch.setattr(faiss, "FLAT_CELLS", 10)
+    monkeypatch.setattr(faiss, "N_PROBE", 1)
+    points = torch.from_numpy(np.random.default_rng(0).normal(size=(400, 4)).astype(np.float32))
+    graph = nearest_neighbors(points, 60, method="faiss")
+    padding = graph.indices < 0
+    assert padding.any()
+    assert torch.equal(padding, graph.distances.isinf())
+    assert (padding.int().diff(dim=1) >= 0).all()  # always at the end of a row
+
+
+def test_search_leaves_faiss_threads_as_they_were(pbmc):
+    import faiss as library
+
+    before = library.omp_get_max_threads()
+    with backend.session(1):
+        nearest_neighbors(pbmc, 5, method="faiss")
+    assert library.omp_get_max_threads() == before
+
+
+def test_self_is_left_out_by_identity(method, pbmc):
+    """Twins lie at distance 0 as the cell itself does; leaving out the first column would leave out one of them."""
+    points = torch.cat([pbmc[:100], pbmc[:100]])
+    graph = nearest_neighbors(points, 10, method=method)
+    itself = torch.arange(200)
+    assert not (graph.indices == itself[:, None]).any()
+    assert torch.equal(graph.indices[:, 0].long(), (itself + 100) % 200)
+    assert (graph.distances[:, 0] == 0).all()
+
+
+def test_more_twins_than_neighbors_fill_a_row(method):
+    points = torch.cat([torch.zeros(30, 4), torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + 9])
+    graph = nearest_neighbors(points, 5, method=method)
+    assert (graph.distances[:30] == 0).all()
+    assert not (graph.indices == torch.arange(60)[:, None]).any()
+    assert all(len(set(row.tolist())) == 5 for row in graph.indices)
+    assert (graph.indices[:30] < 30).all()
+
+
+@pytest.mark.parametrize("k", [8, 9])
+def test_all_others_can_be_neighbors(method, k):
+    points = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    graph = nearest_neighbors(points, k, method=method)
+    distances, order = sorted_distances(points.numpy(), "euclidean")
+    np.testing.assert_array_equal(graph.indices, order[:, :k])
+    np.testing.assert_allclose(graph.distances, distances[:, :k], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_offset_leaves_the_neighbors(pbmc, method, dtype):
+    """Pixel coordinates near 50 000; multiples of 1/64, so that adding the offset does not round them."""
+    points = (pbmc[:, :10] * 64).round() / 64
+    shifted = (points.double() + 50_000).to(dtype)
+    here, there = (
+        nearest_neighbors(checked_features(cloud, "euclidean"), 15, method=method)
+        for cloud in (points.to(dtype), shifted)
+    )
+    np.testing.assert_allclose(there.distances, here.distances, rtol=1e-4)
+    assert recall(there.indices, here.indices.numpy()) >= 0.999
+
+
+@pytest.mark.parametrize("apart", [1e2, 1e3, 1e4])
+def test_far_groups_keep_their_inner_neighbors(method, apart):
+    """‖x‖² + ‖y‖² − 2⟨x, y⟩ loses the digits of distances within a group that is far from the origin."""
+    rng = np.random.default_rng(0)
+    points = (rng.normal(size=(600, 10)) + apart * (np.arange(600) % 2)[:, None] * np.eye(10)[0]).astype(np.float32)
+    graph = nearest_neighbors(checked_features(torch.from_numpy(points), None), 15, method=method)
+    distances, order = sorted_distances(points, "euclidean")
+    np.testing.assert_allclose(graph.distances, distances[:, :15], rtol=1e-3)
+    assert recall(graph.indices, order[:, :15]) >= 0.99
+
+
+def test_inputs_are_left_as_they_are(pbmc, method):
+    for metric in METRICS:
+        points = pbmc.clone()
+        nearest_neighbors(points, 5, metric=metric, method=method)
+        assert torch.equal(points, pbmc)
+
+
+def test_cosine_of_empty_cells_raises(pbmc, method):
+    points = pbmc.clone()
+    points[[9, 4]] = 0
+    with pytest.raises(ValueError, match=r"2 such cells, the first in row 4"):
+        nearest_neighbors(points, 5, metric="cosine", method=method)
+
+
+@pytest.mark.parametrize(("options", "listed"), [({"metric": "foo"}, "cosine"), ({"method": "foo"}, "faiss")])
+def test_unknown_names_list_what_there_is(pbmc, options, listed):
+    with pytest.raises(ValueError, match=rf"'foo'; available: .*'{listed}'"):
+        nearest_neighbors(pbmc, 5, **options)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (torch.zeros(10), "matrix"),
+        (torch.zeros(10, 0), "matrix"),
+        (torch.ones(10, 3), "equal"),
+        (
+            torch.eye(10).index_fill(0, torch.tensor([3, 7]), torch.nan),
+            "NaN or infinite values in 2 cells, the first in row 3",
+        ),
+        (torch.eye(10).index_fill(0, torch.tensor([5]), torch.inf), "in 1 cells, the first in row 5"),
+    ],
+    ids=["vector", "no columns", "constant", "NaN", "inf"],
+)
+def test_bad_features_raise(features, message):
+    with pytest.raises(ValueError, match=message):
+        checked_features(features, "euclidean")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.int64])
+def test_features_become_centred_float32_copies(pbmc, dtype):
+    given = (pbmc * 10).to(dtype)
+    before = given.clone()
+    features = checked_features(given, None)
+    assert features.dtype == torch.float32
+    centred = given.double() - given.double().mean(0)
+    torch.testing.assert_close(features.double(), centred, rtol=1e-5, atol=1e-4)
+    assert features.data_ptr() != given.data_ptr()
+    assert torch.equal(given, before)
+
+
+def test_features_for_cosine_keep_their_origin(pbmc):
+    assert torch.equal(checked_features(pbmc, "cosine"), pbmc)
+
+
+def test_recall_of_the_inverted_file_on_mass_cytometry(real_features, record_property):
+    """The cells of the file are ordered by population, so they are shuffled."""
+    cells = real_features("cytof_pbmc_112k")
+    cells = cells[torch.from_numpy(np.random.default_rng(0).permutation(len(cells))[:30_000])].contiguous()
+    with backend.session(2):
+        graph = nearest_neighbors(cells, 90, method="faiss")
+    sample = np.random.default_rng(1).choice(30_000, 1000, replace=False)
+    theirs = NearestNeighbors(n_neighbors=91, algorithm="brute").fit(cells.numpy())
+    expected = theirs.kneighbors(cells.numpy()[sample], return_distance=False)[
+        :, 1:
+    ]  # no twins in this sample of columns
+    share = recall(graph.indices[torch.from_numpy(sample)], expected)
+    record_property("recall", f"{share:.3f}")
+    assert share >= 0.93
