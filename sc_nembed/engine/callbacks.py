@@ -57,13 +57,15 @@ def progress_bar(total: int, show: bool) -> Iterator[Callback]:
         yield lambda info: None
         return
     with tqdm(total=total, desc="neighbor embedding", unit="step") as bar:
-        seen = {"iteration": 0}
+        seen = 0
 
         def update(info: StepInfo) -> None:
-            # the branches of a race start again at their first check
-            bar.update(info.iteration - seen["iteration"] if info.iteration > seen["iteration"] else info.iteration)
-            seen["iteration"] = info.iteration
-            bar.set_postfix_str(f"{info.phase}, loss {info.loss:.4f}", refresh=False)
+            nonlocal seen
+            if info.iteration == info.max_iter:
+                bar.update(bar.total - bar.n)
+            else:
+                bar.update(info.iteration - seen if info.iteration > seen else info.iteration)  # a branch starts anew
+            seen = info.iteration
+            bar.set_postfix_str(f"{info.phase}, loss {info.loss:.4f}")
 
         yield update
-        bar.refresh()

@@ -4,12 +4,14 @@ goes on.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.stats import rankdata
 from torch import Tensor
 
 from .loop import Rules, RunState, optimize
-from .schedule import Phase, Schedule
+from .schedule import Phase, Schedule, n_steps
 
 N_PAIRS = 20_000
 
@@ -32,6 +34,7 @@ def run(
         scores.append(distance_correlation(features, result.positions))
     best = int(np.argmax(scores))  # the first of equals
     path = schedule.branches[best] + schedule.finish
+    rules = replace(rules, max_iter=n_steps(path))
     return optimize(results[best], rules, schedule.finish), path
 
 
