@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sc_nembed.engine import backend
 from sc_nembed.engine.features import checked_features
-from sc_nembed.engine.neighbors import KNN, METRICS, faiss, nearest_neighbors
+from sc_nembed.engine.neighbors import KNN, METRICS, faiss, from_csr, nearest_neighbors
 
 from . import _truth
 
@@ -206,3 +206,36 @@ def test_recall_of_the_inverted_file_on_mass_cytometry(real_features, record_pro
     share = recall(graph.indices[torch.from_numpy(sample)], expected)
     record_property("recall", f"{share:.3f}")
     assert share >= 0.93
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_graph_from_csr_sorts_rows_and_keeps_each_neighbor_once(n_jobs):
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(3000):
+        columns = rng.integers(0, 40, rng.integers(0, 12)) if i % 7 else np.r_[i, i, 5, 5, 9]
+        rows.append((columns, rng.choice([0.0, 0.5, 1.0, 2.0, 3.0], columns.size)))
+    indptr = np.r_[0, np.cumsum([columns.size for columns, _ in rows])].astype(np.int64)
+    indices = np.concatenate([columns for columns, _ in rows]).astype(np.int32)
+    distances = np.concatenate([distance for _, distance in rows]).astype(np.float32)
+    before = indices.copy(), distances.copy()
+    with backend.session(n_jobs):
+        graph = from_csr(indptr, indices, distances)
+    assert np.array_equal(indices, before[0])
+    assert np.array_equal(distances, before[1])
+    for i, (columns, distance) in enumerate(rows):
+        nearest = {}
+        for j, d in zip(columns, distance, strict=True):
+            if j != i:
+                nearest[int(j)] = min(d, nearest.get(int(j), np.inf))
+        count = len(nearest)
+        found = graph.indices[i], graph.distances[i]
+        assert dict(zip(found[0][:count].tolist(), found[1][:count].tolist(), strict=True)) == nearest
+        assert found[1][:count].tolist() == sorted(nearest.values())
+        assert (found[0][count:] == -1).all()
+        assert found[1][count:].isinf().all()
+
+
+def test_graph_from_csr_of_nothing_has_no_neighbors():
+    graph = from_csr(np.zeros(6, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    assert graph.indices.shape == (5, 0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from sc_nembed.engine.affinity import EntropicAffinity
@@ -35,7 +36,7 @@ def some_force(positions: torch.Tensor, seed: int) -> Force:
     rng = np.random.default_rng(seed)
     pull = torch.from_numpy(rng.uniform(0.1, 2, (N, 1))).to(positions)
     center = torch.from_numpy(rng.normal(size=tuple(positions.shape))).to(positions)
-    return Force(2 * pull * (positions - center), None, torch.from_numpy(rng.uniform(1, 4, N)).to(positions))
+    return Force(2 * pull * (positions - center), None, torch.from_numpy(rng.uniform(4, 9, N)).to(positions))
 
 
 def some_positions(n_components: int = 2, dtype=torch.float32, scale: float = 1.0) -> torch.Tensor:
@@ -105,8 +106,7 @@ def test_preconditioned_nesterov_keeps_its_velocity_through_phases():
 
 
 def test_delta_bar_delta_by_hand():
-    """One cell, one dimension, three steps: the gain falls while the sign of gradient and movement agree... that is, it grows
-    while the movement goes against the gradient."""
+    """The gain grows while a coordinate moves against its gradient, and falls where it moves along it."""
     optimizer = DeltaBarDelta(momentum=0.5, min_gain=0.01, max_step=100.0)
     positions = torch.tensor([[0.0], [0.0]], dtype=torch.float64)  # centring leaves a mirrored pair alone
     state, moved, gain, place = optimizer.start(positions, setting(), None), 0.0, 1.0, 0.0
@@ -119,51 +119,62 @@ def test_delta_bar_delta_by_hand():
         assert positions[:, 0].tolist() == pytest.approx([place, -place], abs=1e-12)
 
 
-def openTSNE_embedding(matrix, start: np.ndarray) -> np.ndarray:
-    """250 steps at λ = 12 and 500 without, momentum 0.8 throughout."""
+@pytest.fixture(scope="module")
+def start_and_matrix(pbmc, request):
+    """`start_and_matrix(name)`: features of a data set -> a start of standard deviation 1e-4, and P at perplexity 30."""
+
+    def make(name):
+        features = pbmc if name == "pbmc68k_reduced" else request.getfixturevalue("real_features")(name)
+        start = features[:, :2].double() - features[:, :2].double().mean(0)
+        return (start * (1e-4 / start[:, 0].std())).numpy(), EntropicAffinity(30)(nearest_neighbors(features, 90))
+
+    return make
+
+
+def openTSNE_embedding(matrix, start: np.ndarray, lengths=(250, 500), **method) -> np.ndarray:
+    """Steps at λ = 12 and without, momentum 0.8 throughout."""
     import openTSNE
-    import scipy.sparse as sp
 
     affinity = openTSNE.affinity.PrecomputedAffinities(
         sp.csr_matrix((matrix.weights.double().numpy(), matrix.indices.numpy(), matrix.indptr.numpy()))
     )
-    embedding = openTSNE.TSNEEmbedding(start.copy(), affinity, negative_gradient_method="fft", n_jobs=2, random_state=0)
-    for n_iter, exaggeration in ((250, 12), (500, 1)):
+    embedding = openTSNE.TSNEEmbedding(start.copy(), affinity, n_jobs=1, random_state=0, **method)
+    for n_iter, exaggeration in zip(lengths, (12, 1), strict=True):
         embedding = embedding.optimize(
             n_iter, exaggeration=exaggeration, momentum=0.8, learning_rate="auto", propagate_exception=True
         )
     return np.asarray(embedding)
 
 
-def openTSNE_schedule(config, n_obs: int, race: bool) -> Schedule:
-    """Its rate is n / λ for a gradient without the factor 4."""
+def delta_bar_delta_embedding(matrix, start: np.ndarray, lengths=(250, 500)) -> np.ndarray:
+    """The same schedule: openTSNE's rate is n / λ, for a gradient without the factor 4."""
     phases = [
-        Phase(name, count, {"attraction": coeff, "repulsion": 1.0}, n_obs / (4 * coeff))
-        for name, count, coeff in (("early exaggeration", 250, 12.0), ("final", 500, 1.0))
+        Phase(name, count, {"attraction": coeff, "repulsion": 1.0}, matrix.n_rows / (4 * coeff))
+        for name, count, coeff in zip(("early exaggeration", "final"), lengths, (12.0, 1.0), strict=True)
     ]
-    return Schedule((tuple(phases),))
+    config = replace(tsne(), optimizer="DeltaBarDelta", schedule=lambda *_: Schedule((tuple(phases),)))
+    return embed(matrix, replace(config, init=torch.from_numpy(start), n_jobs=2)).embedding.numpy()
+
+
+def test_delta_bar_delta_takes_the_steps_of_openTSNE(start_and_matrix):
+    """With exact forces on both sides; chaos sets in later, and float32 is ours."""
+    start, matrix = start_and_matrix("pbmc68k_reduced")
+    for lengths, tolerance in (((30, 1), 1e-4), ((60, 20), 1e-2)):
+        theirs = openTSNE_embedding(matrix, start, lengths, negative_gradient_method="bh", theta=0.0)
+        assert _truth.relative(delta_bar_delta_embedding(matrix, start, lengths), theirs) <= tolerance
 
 
 @pytest.mark.parametrize("name", ["pbmc68k_reduced", "snareseq", "pbmc3k_pca"])
-def test_delta_bar_delta_ends_at_the_kl_divergence_of_openTSNE(name, pbmc, request, record_property):
-    features = pbmc if name == "pbmc68k_reduced" else request.getfixturevalue("real_features")(name)
-    matrix = EntropicAffinity(30)(nearest_neighbors(features, 90))
-    start = features[:, :2].double() - features[:, :2].double().mean(0)
-    start = (start * (1e-4 / start[:, 0].std())).numpy()
-    config = replace(
-        tsne(),
-        optimizer="DeltaBarDelta",
-        init=torch.from_numpy(start),
-        max_iter=750,
-        schedule=openTSNE_schedule,
-        n_jobs=2,
-    )
-    affinity = _truth.dense(matrix)
-    ours, theirs = (
-        _truth.kl(affinity, z) for z in (embed(matrix, config).embedding.numpy(), openTSNE_embedding(matrix, start))
-    )
+def test_delta_bar_delta_is_as_low_as_openTSNE(name, start_and_matrix, record_property):
+    """Of these 750 steps a change of the start in its fourth digit moves the KL divergence by .3 to .9 %, so we take the median
+    of three starts. openTSNE's default grid costs it .4 to 1.3 %, so that no bound from below holds."""
+    start, matrix = start_and_matrix(name)
+    affinity, rng = _truth.dense(matrix), np.random.default_rng(0)
+    starts = [start, *(start * (1 + 1e-3 * rng.normal(size=start.shape)) for _ in range(2))]
+    ours = np.median([_truth.kl(affinity, delta_bar_delta_embedding(matrix, given)) for given in starts])
+    theirs = _truth.kl(affinity, openTSNE_embedding(matrix, start, negative_gradient_method="fft"))
     record_property("kl", f"{name}: {ours:.4f}, openTSNE {theirs:.4f}, {100 * (ours / theirs - 1):+.2f} %")
-    assert ours == pytest.approx(theirs, rel=2e-3)
+    assert ours <= 1.002 * theirs
 
 
 # torch's optimizers with lr chosen for a layout; LBFGS evaluates often, SparseAdam wants sparse gradients
@@ -227,7 +238,21 @@ def test_optimizer_kwargs_reach_the_optimizer(matrix):
 
 
 @pytest.mark.parametrize("resolve", [resolve_optimizer, resolve_scheduler])
-@pytest.mark.parametrize("given", ["foo", 3, torch.nn.Linear, "Optimizer", "adam "])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "foo",
+        3,
+        torch.nn.Linear,
+        "Optimizer",
+        "LRScheduler",
+        "adam",
+        "LBFGS",
+        "SparseAdam",
+        torch.optim.LBFGS,
+        "SequentialLR",
+    ],
+)
 def test_unknown_names_list_what_there_is(resolve, given):
     listed = "Adam.*auto|auto.*Adam" if resolve is resolve_optimizer else "LinearLR"
     with pytest.raises(ValueError, match=f"available: .*({listed})"):
@@ -251,9 +276,9 @@ def test_unknown_arguments_list_the_known_ones(resolve, given, kwargs, message):
         resolve(given, kwargs)
 
 
-def test_lbfgs_is_refused():
-    with pytest.raises(ValueError, match="LBFGS"):
-        resolve_optimizer("LBFGS", None)
+def test_scheduler_without_what_it_needs_says_so():
+    with pytest.raises(TypeError, match=r"StepLR.*\['step_size'\]"):
+        resolve_scheduler("StepLR", None)
 
 
 @pytest.mark.parametrize(("n_obs", "exaggeration", "rate"), [(700, 12, 50), (48_000, 12, 1000), (48_000, 1, 12_000)])

@@ -43,6 +43,7 @@ MAX_CELLS = 2048  # and at most: beyond, the spacing grows instead of the memory
 ROWS_PER_GRID = 24_576  # points that share a private grid while spreading
 MAX_GRIDS = 8
 GATHER_ROWS = 4096
+MAX_CACHED = 1 << 24  # entries of all transforms kept, 64 MB
 
 
 def default_spacing(n_obs: int) -> float:
@@ -101,20 +102,27 @@ def influence(potential, spacing: float, nodes: tuple[int, int], device: torch.d
     sq_offset = [(np.arange(2 * m + 1) * (spacing / 2)) ** 2 for m in half]
     value = potential.value(torch.from_numpy(sq_offset[0][:, None] + sq_offset[1][None, :])).numpy()
     shift = float(value.min())
-    transform = scipy.fft.dctn(value - shift, type=1, workers=backend.current_n_jobs()) / 4
-    for axis, m in enumerate(half):
-        wave = np.arange(2 * m + 1) / (2 * m)  # cycles per node, up to twice what the grid resolves
-        phase = 2 * np.pi * wave[: m + 1]
-        aliases = (2416 + 2382 * np.cos(phase) + 240 * np.cos(2 * phase) + 2 * np.cos(3 * phase)) / 5040  # Σ sinc⁸
-        transform = np.moveaxis(transform, axis, -1) * np.sinc(wave) ** 8
-        transform = (transform[..., : m + 1] + transform[..., m:][..., ::-1]) / aliases**2
-        transform = np.moveaxis(transform, -1, axis)
+    transform = scipy.fft.dctn(value - shift, type=1, overwrite_x=True, workers=backend.current_n_jobs())
+    (rows, row_aliases), (columns, column_aliases) = (_spline_transforms(m) for m in half)
+    transform *= rows[:, None] / 4
+    transform *= columns
+    transform = transform[: half[0] + 1] + transform[half[0] :][::-1]  # frequencies the grid cannot tell apart
+    transform = transform[:, : half[1] + 1] + transform[:, half[1] :][:, ::-1]
+    transform /= row_aliases[:, None]
+    transform /= column_aliases
     near = scipy.fft.idctn(transform, type=1)[:4, :4]
-    mirrored = np.concatenate(
-        [transform, transform[-2:0:-1]]
-    )  # all rows, half the columns: the layout of a real transform
+    # all rows and half the columns: the layout of a real transform
+    mirrored = np.concatenate([transform, transform[-2:0:-1]])
     tensors = [torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype) for array in (mirrored, near)]
     return Influence(tensors[0], (2 * half[0], 2 * half[1]), tensors[1], shift)
+
+
+def _spline_transforms(m: int) -> tuple[np.ndarray, np.ndarray]:
+    """U² = sinc⁸ up to twice the grid's frequencies, (2m + 1,), and the square of its sum over aliases, (m + 1,)."""
+    wave = np.arange(2 * m + 1) / (2 * m)  # cycles per node
+    phase = 2 * np.pi * wave[: m + 1]
+    aliases = (2416 + 2382 * np.cos(phase) + 240 * np.cos(2 * phase) + 2 * np.cos(3 * phase)) / 5040
+    return np.sinc(wave) ** 8, aliases**2
 
 
 class FftSum:
@@ -123,14 +131,13 @@ class FftSum:
     def __init__(self, potential, *, tolerance: float | None, device: torch.device, dtype: torch.dtype) -> None:
         self.potential, self.tolerance, self.device, self.dtype = potential, tolerance, device, dtype
         self._influences: dict[tuple, Influence] = {}
-        self._grids: dict[
-            tuple[int, ...], np.ndarray
-        ] = {}  # fresh memory for each step would cost more than filling it
+        # memory of its own: a fresh grid each step would cost more than filling it
+        self._grids: dict[tuple[int, ...], np.ndarray] = {}
 
     def influence(self, spacing: float, nodes: tuple[int, int]) -> Influence:
         key = (spacing, nodes)
         if key not in self._influences:
-            if len(self._influences) >= 8:
+            while sum(kind.transform.numel() for kind in self._influences.values()) > MAX_CACHED:
                 self._influences.pop(next(iter(self._influences)))
             self._influences[key] = influence(self.potential, spacing, nodes, self.device, self.dtype)
         return self._influences[key]
