@@ -1,6 +1,4 @@
-"""`EmbeddingConfig`: everything a run is asked to do. The fields are named as the parameters of
-`tl.neighbor_embedding`.
-"""
+"""`EmbeddingConfig`: everything a run is asked to do, in fields named as the parameters of `tl.neighbor_embedding`."""
 
 from __future__ import annotations
 

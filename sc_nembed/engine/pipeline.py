@@ -9,14 +9,14 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import backend, race, radial_sum
-from .affinity import AFFINITIES, EntropicAffinity, InputAffinity
+from .affinity import EntropicAffinity, InputAffinity
 from .callbacks import Callback, progress_bar
 from .config import EmbeddingConfig
 from .features import checked_features
@@ -26,49 +26,13 @@ from .isolated import participants
 from .loop import Rules, RunState
 from .neighbors import EXACT_CELLS, nearest_neighbors
 from .optimizer import resolve_optimizer, resolve_scheduler
-from .output_affinity import describe
-from .schedule import Phase, Ramp, n_steps
+from .result import EmbeddingResult, effective
 from .terms import Attraction, Objective, Partition
 from .world import SERIAL
 
 MIN_CELLS = 5
 STAGES = ("neighbors", "affinity", "init", "optimize", "total")
 Source = Tensor | KnnGraph | AffinityMatrix
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingResult:
-    """What a run found and how.
-
-    Attributes
-    ----------
-    embedding
-        (n, n_components) float32 on the device of the run.
-    n_iter, stop_reason
-        Steps of the path kept; "max_iter", "min_grad_norm", "callback" or "interrupted".
-    history
-        Equal-length arrays: iteration, loss, grad_norm, lr, exaggeration, and the unweighted value of each term.
-    kl_divergence
-        Of the embedding, where P and Q are distributions; else None.
-    seconds
-        Of the stages neighbors, affinity, init, optimize, and total; 0.0 where a stage was skipped.
-    resolved
-        What was chosen where there was a choice: device, neighbors, radial_sum, branch.
-    config
-        The configuration with the values that took effect.
-    n_edges
-        Entries of the symmetric P.
-    """
-
-    embedding: Tensor  # (n, n_components)
-    n_iter: int
-    stop_reason: str
-    history: dict[str, np.ndarray]
-    kl_divergence: float | None
-    seconds: dict[str, float]
-    resolved: dict[str, str]
-    config: EmbeddingConfig
-    n_edges: int
 
 
 def embed(
@@ -105,42 +69,28 @@ def embed(
         graph = source
         if k:
             with _timed(seconds, "neighbors"):
-                resolved["neighbors"] = _search(config, source, device)
-                graph = nearest_neighbors(
-                    source.to(device), k, metric=config.metric or "euclidean", method=resolved["neighbors"]
-                )
-        with _timed(seconds, "affinity"):
-            matrix = graph if isinstance(graph, AffinityMatrix) else affinity(graph)
-            if matrix.n_rows != _n_obs(source):
-                raise ValueError(
-                    f"The precomputed affinity is of {matrix.n_rows} cells, but there are {_n_obs(source)}."
-                )
-            taking_part = participants(matrix)
+                metric, resolved["neighbors"] = config.metric or "euclidean", _search(config, source, device)
+                graph = nearest_neighbors(source.to(device), k, metric=metric, method=resolved["neighbors"])
+        matrix = graph
+        if affinity is not None:
+            with _timed(seconds, "affinity"):
+                matrix = affinity(graph)
+        if matrix.n_rows != _n_obs(source):
+            raise ValueError(f"The precomputed affinity is of {matrix.n_rows} cells, but there are {_n_obs(source)}.")
+        taking_part = participants(matrix)
+        matrix, features = taking_part.matrix, taking_part.of(features)
         with _timed(seconds, "init"):
-            start, scaling, init = _start(config, taking_part.matrix, taking_part.of(features), taking_part.members)
+            start, scaling, init = _start(config, matrix, features, taking_part.members)
         with _timed(seconds, "optimize"):
             raced = _races(config, source, features)
-            schedule = config.schedule(config, taking_part.matrix, raced)
-            objective, offset = _objective(taking_part.matrix, config, device, resolved)
-            rules = Rules(
-                objective,
-                resolve_optimizer(config.optimizer, config.optimizer_kwargs),
-                strength={"attraction": 1.0, "repulsion": float(config.repulsion_strength)},
-                offset=offset or 0.0,
-                max_iter=schedule.longest_path(),
-                check_interval=config.check_interval,
-                min_grad_norm=config.min_grad_norm,
-                scheduler=resolve_scheduler(config.scheduler, config.scheduler_kwargs),
-                scheduler_kwargs=config.scheduler_kwargs,
-                complete=lambda positions: taking_part.complete(positions, _n_obs(source)),
-                interruptible=backend.in_ipython(),
-            )
+            schedule = config.schedule(config, matrix, raced)
+            objective, offset = _objective(matrix, config, device, resolved)
+            rules = _rules(config, objective, offset or 0.0, schedule.longest_path())
+            rules = replace(rules, complete=lambda positions: taking_part.complete(positions, _n_obs(source)))
             with progress_bar(schedule.all_steps(), config.verbose) as bar:
                 rules = replace(rules, callbacks=(bar, *callbacks))
                 state = RunState(start.to(device), (start - start.double().mean(0).float()).to(device))
-                state, path = race.run(state, rules, schedule, taking_part.of(features))
-        if raced:
-            resolved["branch"] = "AB"[schedule.branches.index(path[: len(schedule.branches[0])])]
+                state, path, branch = race.run(state, rules, schedule, features)
         embedding = rules.complete(state.positions)
     last = state.history[-1]
     return EmbeddingResult(
@@ -150,8 +100,8 @@ def embed(
         history={name: np.array([row[name] for row in state.history]) for name in last},
         kl_divergence=None if offset is None else last["attraction"] + last["repulsion"] + offset,
         seconds=seconds,
-        resolved=resolved,
-        config=_effective(config, affinity, graph, path, raced, init=init, init_scaling=scaling),
+        resolved=resolved | ({"branch": branch} if raced else {}),
+        config=effective(config, affinity, graph, path, raced, init=init, init_scaling=scaling),
         n_edges=matrix.n_edges,
     )
 
@@ -164,13 +114,9 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _n_obs(source: Source) -> int:
-    return (
-        source.n_rows
-        if isinstance(source, AffinityMatrix)
-        else source.n_obs
-        if isinstance(source, KnnGraph)
-        else source.shape[0]
-    )
+    if isinstance(source, Tensor):
+        return source.shape[0]
+    return source.n_obs if isinstance(source, KnnGraph) else source.n_rows
 
 
 def _checked(source: Source, features: Tensor | None, config: EmbeddingConfig) -> tuple[Source, Tensor | None]:
@@ -273,35 +219,16 @@ def _objective(
     return objective, matrix.entropy_term() if abs(matrix.total - 1) < 1e-6 else None
 
 
-def _effective(
-    config: EmbeddingConfig,
-    affinity: InputAffinity | None,
-    graph: Source,
-    path: tuple[Phase, ...],
-    raced: bool,
-    *,
-    init: str,
-    init_scaling: float | str | None,
-) -> EmbeddingConfig:
-    """The configuration with the values that took effect."""
-    early = [phase for phase in path if phase.name in ("early exaggeration", "annealing")]
-    coeff, late = early[0].weights["attraction"] if early else None, path[-1].weights["attraction"]
-    names = {kind: name for name, kind in AFFINITIES.items()}
-    out_name, out_kwargs = describe(config.output_affinity())
-    return replace(
-        config,
-        affinity_in=names.get(type(affinity), str(affinity)) if affinity is not None else "precomputed",
-        perplexity=affinity.perplexity if isinstance(affinity, EntropicAffinity) else None,
-        n_neighbors=graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None,
-        max_iter=n_steps(path),
-        early_exaggeration_coeff=coeff.first if isinstance(coeff, Ramp) else coeff,
-        early_exaggeration_iter=n_steps(early),
-        exaggeration=late.last if isinstance(late, Ramp) else late,
-        affinity_out=out_name,
-        kwargs_affinity_out=out_kwargs,
-        device=str(backend.resolve_device(config.device)),
-        n_jobs=backend.resolve_n_jobs(config.n_jobs),
-        init=config.init if init == "array" else init,
-        init_scaling=init_scaling,
-        race=raced,
+def _rules(config: EmbeddingConfig, objective: Objective, offset: float, max_iter: int) -> Rules:
+    return Rules(
+        objective,
+        resolve_optimizer(config.optimizer, config.optimizer_kwargs),
+        strength={"attraction": 1.0, "repulsion": float(config.repulsion_strength)},
+        offset=offset,
+        max_iter=max_iter,
+        check_interval=config.check_interval,
+        min_grad_norm=config.min_grad_norm,
+        scheduler=resolve_scheduler(config.scheduler, config.scheduler_kwargs),
+        scheduler_kwargs=config.scheduler_kwargs,
+        interruptible=backend.in_ipython(),
     )

@@ -1,6 +1,4 @@
-"""The race of early phases: from one start, each branch to its end; the one that keeps the global arrangement better
-goes on.
-"""
+"""The race of early phases: from one start, each branch to its end; the better global arrangement goes on."""
 
 from __future__ import annotations
 
@@ -14,28 +12,30 @@ from .loop import Rules, RunState, optimize
 from .schedule import Phase, Schedule, n_steps
 
 N_PAIRS = 20_000
+LABELS = "ABCDEFGH"  # of the branches
 
 
 def run(
     state: RunState, rules: Rules, schedule: Schedule, features: Tensor | None
-) -> tuple[RunState, tuple[Phase, ...]]:
-    """The final state and the phases of the path that led to it. Features are needed where there is something to
-    race.
+) -> tuple[RunState, tuple[Phase, ...], str]:
+    """The final state, the phases of the path that led to it and the label of its branch.
+
+    Features are needed where there is something to race.
     """
     if len(schedule.branches) == 1:
         path = schedule.branches[0] + schedule.finish
-        return optimize(state, rules, path), path
+        return optimize(state, rules, path), path, ""
     results, scores = [], []
-    for label, branch in zip("ABCDEFGH", schedule.branches, strict=False):
+    for label, branch in zip(LABELS, schedule.branches, strict=False):
         result = optimize(state, rules, branch, final=False, label=f"{label}: ")
         if result.stop_reason is not None:  # somebody ended the run
-            return result, branch
+            return result, branch, label
         results.append(result)
         scores.append(distance_correlation(features, result.positions))
     best = int(np.argmax(scores))  # the first of equals
     path = schedule.branches[best] + schedule.finish
     rules = replace(rules, max_iter=n_steps(path))
-    return optimize(results[best], rules, schedule.finish), path
+    return optimize(results[best], rules, schedule.finish), path, LABELS[best]
 
 
 def distance_correlation(features: Tensor, positions: Tensor) -> float:
@@ -45,4 +45,5 @@ def distance_correlation(features: Tensor, positions: Tensor) -> float:
     for points in (features.cpu().numpy(), positions.cpu().numpy()):
         difference = points[left].astype(np.float64) - points[right]
         distances.append(rankdata(np.sqrt((difference * difference).sum(1))))
-    return float(np.corrcoef(*distances)[0, 1])
+    one, other = (ranks - ranks.mean() for ranks in distances)
+    return float((one * other).sum() / np.sqrt((one * one).sum() * (other * other).sum()))

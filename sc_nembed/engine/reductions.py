@@ -1,6 +1,4 @@
-"""Reductions over the cells whose bits do not depend on the number of threads: fixed ranges, added up in a fixed
-order.
-"""
+"""Reductions over the cells whose bits do not depend on threads: fixed ranges, added up in a fixed order."""
 
 from __future__ import annotations
 

@@ -31,6 +31,8 @@ class Source:
         For `uns[key]["input"]`.
     said
         For the log.
+    affinity_in
+        What kind of affinities `data` already is.
     names
         Slots that were read, which a result must not overwrite.
     """
@@ -39,6 +41,7 @@ class Source:
     features: Tensor | None
     record: dict[str, Any]
     said: str
+    affinity_in: str | None = None
     names: set[str] = field(default_factory=set)
 
 
@@ -96,7 +99,7 @@ def _representation(adata: AnnData, use_rep: str | None, n_pcs: int | None, why:
     features, name = representation(adata, use_rep, n_pcs)
     record = {"kind": "representation", "name": name, "n_features": int(features.shape[1])}
     columns = "" if n_pcs in (None, 0) else f", first {n_pcs} columns"
-    return Source(features, None, record, f"neighbors searched in {name}{columns}{why}", {name})
+    return Source(features, None, record, f"neighbors searched in {name}{columns}{why}", names={name})
 
 
 _KINDS = {"distances": _keys.distances_of, "connectivities": _keys.connectivities_of}
@@ -141,7 +144,9 @@ def _graph(adata: AnnData, config: EmbeddingConfig, key: str, record: Mapping[st
         data = read_pattern(adata.obsp[name], label, n_obs=adata.n_obs)
     features, start = _start_features(adata, config, record)
     about = {"kind": "graph", "neighbors_key": key, "matrix": name} | start
-    return Source(data, features, about, f"the neighbor graph {key!r} ({label})", {key, name, *start.values()})
+    said = f"the neighbor graph {key!r} ({label})"
+    kind = None if distances else "uniform"
+    return Source(data, features, about, said, affinity_in=kind, names={key, name, *start.values()})
 
 
 def _needs_distances(config: EmbeddingConfig, label: str) -> None:
@@ -179,7 +184,8 @@ def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, re
         raise ValueError(f"{label}: {error}") from error
     neighbors = adata.uns.get(_keys.NEIGHBORS)
     features, start = _start_features(adata, config, neighbors if isinstance(neighbors, Mapping) else {})
-    return Source(data, features, record | start, f"the weights {label}", set(record.values()) | set(start.values()))
+    names = set(record.values()) | set(start.values())
+    return Source(data, features, record | start, f"the weights {label}", affinity_in="precomputed", names=names)
 
 
 def _start_features(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,16 +10,17 @@ import numpy as np
 import scanpy as sc
 import scipy.sparse as sp
 import torch
-from anndata import AnnData, ImplicitModificationWarning
+from anndata import AnnData
 
-from .. import _compat, _keys
+from .. import _keys
+from ..engine import backend
 from ..engine.affinity import PrecomputedAffinity
 from ..engine.config import EmbeddingConfig
 from ..engine.initialization import NAMES as INIT_NAMES
-from ..engine.pipeline import EmbeddingResult, embed
+from ..engine.pipeline import embed
 from ..engine.presets import resolve_method, with_options
-from ..get._history import COLUMNS
-from ..get._source import Source, find_source
+from ..get._source import find_source
+from ._result import check_slots, record_of, write
 
 _UNGIVEN = {"random_state": 0}  # defaults other than None of parameters that have an alias
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff", "rng": "random_state"}
@@ -200,15 +200,16 @@ def run(arguments: dict[str, Any], slots: _keys.Slots, *, replaces: bool = False
         raise TypeError(f"Expected an AnnData; got {type(adata).__name__}.")
     config = _config(adata, arguments)
     source = {name: arguments[name] for name in ("use_rep", "n_pcs", "neighbors_key", "obsp")}
-    found = find_source(adata, config, **source)
-    _check_slots(adata, slots, found, replaces)
+    with backend.session(backend.resolve_n_jobs(config.n_jobs)):
+        found = find_source(adata, config, **source)
+    check_slots(adata, slots, found, replaces)
     start = _say(verbose, f"computing neighbor embedding ({config.method}) of {found.said}")
     callbacks = (arguments["callbacks"],) if callable(arguments["callbacks"]) else tuple(arguments["callbacks"])
     result = embed(found.data, config, features=found.features, callbacks=callbacks)
     if isinstance(config.init, str) and config.init == "pca" and result.config.init != "pca":
         _say(verbose, f"    there is no representation to start from by PCA: the start is {result.config.init}")
     target = adata.copy() if arguments["copy"] else adata
-    _write(target, slots, result, _record(result, found, source))
+    write(target, slots, result, record_of(result, found, source))
     added = (
         f"added\n    {slots.obsm!r}, coordinates (adata.obsm)\n    {slots.uns!r}, parameters and history (adata.uns)"
     )
@@ -283,49 +284,6 @@ def _init(adata: AnnData, init: Any, n_components: int) -> Any:
         rows = np.flatnonzero(~np.isfinite(array).all(1))
         raise ValueError(f"`init` has NaN or infinite values in {rows.size} cells, the first in row {rows[0]}.")
     return array
-
-
-def _check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool) -> None:
-    if {slots.obsm, slots.uns} & found.names:
-        raise ValueError(
-            f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & found.names)}; choose "
-            "another `key_added`."
-        )
-    if replaces:
-        return
-    ours = slots.uns in adata.uns and _keys.is_ours(adata.uns[slots.uns])
-    taken = [f".obsm[{slots.obsm!r}]"] if slots.obsm in adata.obsm else []
-    taken += [f".uns[{slots.uns!r}]"] if slots.uns in adata.uns else []
-    if taken and not ours:
-        raise ValueError(
-            f"{' and '.join(taken)} exists and was not written by sc_nembed; choose another `key_added`, or delete it."
-        )
-
-
-def _record(result: EmbeddingResult, found: Source, source: Mapping[str, Any]) -> dict[str, Any]:
-    params = result.config.to_record() | {name: value for name, value in source.items() if value is not None}
-    params |= {f"used_{name}": value for name, value in result.resolved.items()}
-    last = {name: values[-1] for name, values in result.history.items()}
-    final = {"loss": float(last["loss"]), "n_iter": result.n_iter, "stop_reason": result.stop_reason}
-    if result.kl_divergence is not None:
-        final["kl_divergence"] = float(result.kl_divergence)
-    final["n_edges"] = result.n_edges
-    final["seconds"] = dict(result.seconds)
-    return {
-        "params": params,
-        "input": found.record,
-        "history": {name: np.asarray(result.history[name]) for name in COLUMNS},
-        "final": final,
-        "versions": _compat.versions(),
-    }
-
-
-def _write(adata: AnnData, slots: _keys.Slots, result: EmbeddingResult, record: dict[str, Any]) -> None:
-    embedding = np.array(result.embedding.cpu().numpy(), dtype=np.float32, order="C")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)  # a view becomes an AnnData of its own
-        adata.obsm[slots.obsm] = embedding
-    adata.uns[slots.uns] = record
 
 
 def _say(verbose: bool | None, message: str, **kwargs: Any) -> Any:

@@ -192,7 +192,7 @@ def test_features_for_cosine_keep_their_origin(pbmc):
     assert torch.equal(checked_features(pbmc, "cosine"), pbmc)
 
 
-def test_recall_of_the_inverted_file_on_mass_cytometry(real_features, record_property):
+def test_recall_of_the_inverted_file_on_mass_cytometry(real_features):
     """The cells of the file are ordered by population, so they are shuffled."""
     cells = real_features("cytof_pbmc_112k")
     cells = cells[torch.from_numpy(np.random.default_rng(0).permutation(len(cells))[:30_000])].contiguous()
@@ -204,7 +204,7 @@ def test_recall_of_the_inverted_file_on_mass_cytometry(real_features, record_pro
         :, 1:
     ]  # no twins in this sample of columns
     share = recall(graph.indices[torch.from_numpy(sample)], expected)
-    record_property("recall", f"{share:.3f}")
+    print(f"{share:.3f}")
     assert share >= 0.93
 
 

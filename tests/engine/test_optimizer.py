@@ -121,7 +121,7 @@ def test_delta_bar_delta_by_hand():
 
 @pytest.fixture(scope="module")
 def start_and_matrix(pbmc, request):
-    """`start_and_matrix(name)`: features of a data set -> a start of standard deviation 1e-4, and P at perplexity 30."""
+    """`start_and_matrix(name)`: of a data set, a start of standard deviation 1e-4, and P at perplexity 30."""
 
     def make(name):
         features = pbmc if name == "pbmc68k_reduced" else request.getfixturevalue("real_features")(name)
@@ -135,14 +135,12 @@ def openTSNE_embedding(matrix, start: np.ndarray, lengths=(250, 500), **method) 
     """Steps at λ = 12 and without, momentum 0.8 throughout."""
     import openTSNE
 
-    affinity = openTSNE.affinity.PrecomputedAffinities(
-        sp.csr_matrix((matrix.weights.double().numpy(), matrix.indices.numpy(), matrix.indptr.numpy()))
-    )
+    csr = (part.numpy().copy() for part in (matrix.weights.double(), matrix.indices, matrix.indptr))  # it sorts them
+    affinity = openTSNE.affinity.PrecomputedAffinities(sp.csr_matrix(tuple(csr)))
     embedding = openTSNE.TSNEEmbedding(start.copy(), affinity, n_jobs=1, random_state=0, **method)
     for n_iter, exaggeration in zip(lengths, (12, 1), strict=True):
-        embedding = embedding.optimize(
-            n_iter, exaggeration=exaggeration, momentum=0.8, learning_rate="auto", propagate_exception=True
-        )
+        if n_iter:
+            embedding = embedding.optimize(n_iter, exaggeration=exaggeration, momentum=0.8, learning_rate="auto")
     return np.asarray(embedding)
 
 
@@ -151,29 +149,30 @@ def delta_bar_delta_embedding(matrix, start: np.ndarray, lengths=(250, 500)) -> 
     phases = [
         Phase(name, count, {"attraction": coeff, "repulsion": 1.0}, matrix.n_rows / (4 * coeff))
         for name, count, coeff in zip(("early exaggeration", "final"), lengths, (12.0, 1.0), strict=True)
+        if count
     ]
     config = replace(tsne(), optimizer="DeltaBarDelta", schedule=lambda *_: Schedule((tuple(phases),)))
     return embed(matrix, replace(config, init=torch.from_numpy(start), n_jobs=2)).embedding.numpy()
 
 
 def test_delta_bar_delta_takes_the_steps_of_openTSNE(start_and_matrix):
-    """With exact forces on both sides; chaos sets in later, and float32 is ours."""
+    """Until chaos sets in; ours are in float32, and its grid is exact while the embedding is small."""
     start, matrix = start_and_matrix("pbmc68k_reduced")
-    for lengths, tolerance in (((30, 1), 1e-4), ((60, 20), 1e-2)):
-        theirs = openTSNE_embedding(matrix, start, lengths, negative_gradient_method="bh", theta=0.0)
+    for lengths, tolerance in (((10, 0), 1e-5), ((20, 0), 1e-3), ((30, 1), 5e-2)):
+        theirs = openTSNE_embedding(matrix, start, lengths, negative_gradient_method="fft")
         assert _truth.relative(delta_bar_delta_embedding(matrix, start, lengths), theirs) <= tolerance
 
 
 @pytest.mark.parametrize("name", ["pbmc68k_reduced", "snareseq", "pbmc3k_pca"])
-def test_delta_bar_delta_is_as_low_as_openTSNE(name, start_and_matrix, record_property):
-    """Of these 750 steps a change of the start in its fourth digit moves the KL divergence by .3 to .9 %, so we take the median
-    of three starts. openTSNE's default grid costs it .4 to 1.3 %, so that no bound from below holds."""
+def test_delta_bar_delta_is_as_low_as_openTSNE(name, start_and_matrix):
+    """A change of the start in its fourth digit moves the KL divergence after 750 steps by .3 to .9 %, so we take the
+    median of three starts. openTSNE's default grid costs it .4 to 1.3 %, so no bound from below holds."""
     start, matrix = start_and_matrix(name)
     affinity, rng = _truth.dense(matrix), np.random.default_rng(0)
     starts = [start, *(start * (1 + 1e-3 * rng.normal(size=start.shape)) for _ in range(2))]
     ours = np.median([_truth.kl(affinity, delta_bar_delta_embedding(matrix, given)) for given in starts])
     theirs = _truth.kl(affinity, openTSNE_embedding(matrix, start, negative_gradient_method="fft"))
-    record_property("kl", f"{name}: {ours:.4f}, openTSNE {theirs:.4f}, {100 * (ours / theirs - 1):+.2f} %")
+    print(f"{name}: {ours:.4f}, openTSNE {theirs:.4f}, {100 * (ours / theirs - 1):+.2f} %")
     assert ours <= 1.002 * theirs
 
 

@@ -154,13 +154,12 @@ def shape_and_truths(request):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("span", SPANS)
-def test_grid_is_no_worse_than_openTSNE(shape_and_truths, span, dtype, record_property):
+def test_grid_is_no_worse_than_openTSNE(shape_and_truths, span, dtype):
     cloud, mass, push, theirs = shape_and_truths[1][span]
     positions = torch.tensor(cloud, dtype=dtype)
     found_mass, found_push = plan("fft", dtype=dtype)(positions, positions, 0)
     ours, mass_error = _truth.relative(found_push, push), _truth.relative(found_mass, mass)
-    record_property(
-        "errors",
+    print(
         f"{shape_and_truths[0]} {span:g} {dtype}: force {ours:.1e}, openTSNE {theirs:.1e}, mass {mass_error:.1e}",
     )
     # at 1e-4 all forces vanish but for the rounding of a float32 grid; 2.4e-2 is openTSNE's error at a usual span

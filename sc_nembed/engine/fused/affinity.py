@@ -1,6 +1,4 @@
-"""Input affinities row by row: distances to candidates, perplexity, fuzzy sets, symmetrising by a counting-sort
-transpose.
-"""
+"""Input affinities row by row: nearest candidates, perplexity, fuzzy sets, symmetrising by a counting-sort transpose."""
 
 from __future__ import annotations
 

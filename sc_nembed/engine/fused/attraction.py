@@ -1,6 +1,4 @@
-"""Attraction along the edges of P for the Student kernel, 4 Σⱼ pᵢⱼ (−d log q/du) (zᵢ − zⱼ), with its curvature and
-value.
-"""
+"""Attraction along the edges of P for the Student kernel, 4 Σⱼ pᵢⱼ (−d log q/du) (zᵢ − zⱼ), curvature and value."""
 
 from __future__ import annotations
 

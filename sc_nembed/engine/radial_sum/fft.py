@@ -52,9 +52,7 @@ def default_spacing(n_obs: int) -> float:
 
 
 def spacing_for(tolerance: float) -> float:
-    """Spacing that keeps the relative force error below `tolerance`: it grows as spacing⁴, 2.8e-2 at 0.5 where it is
-    worst.
-    """
+    """Spacing that keeps the relative force error below `tolerance`; it grows as spacing⁴, to 2.8e-2 at 0.5."""
     if not 0 < tolerance < 1:
         raise ValueError(f"`tolerance` is a relative error between 0 and 1; got {tolerance!r}.")
     return min(1.0, 0.5 * (tolerance / 3.5e-2) ** 0.25)

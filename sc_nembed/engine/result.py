@@ -1,0 +1,84 @@
+"""What a run gives back: the embedding, how it was found, and the configuration that took effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from . import backend
+from .affinity import AFFINITIES, EntropicAffinity, InputAffinity
+from .config import EmbeddingConfig
+from .graph import AffinityMatrix, KnnGraph
+from .output_affinity import describe
+from .schedule import Phase, Ramp, n_steps
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """What a run found and how.
+
+    Attributes
+    ----------
+    embedding
+        (n, n_components) float32 on the device of the run.
+    n_iter, stop_reason
+        Steps of the path kept; "max_iter", "min_grad_norm", "callback" or "interrupted".
+    history
+        Equal-length arrays: iteration, loss, grad_norm, lr, exaggeration, and the unweighted value of each term.
+    kl_divergence
+        Of the embedding, where P and Q are distributions; else None.
+    seconds
+        Of the stages neighbors, affinity, init, optimize, and total; 0.0 where a stage was skipped.
+    resolved
+        What was chosen where there was a choice: device, neighbors, radial_sum, branch.
+    config
+        The configuration with the values that took effect.
+    n_edges
+        Entries of the symmetric P.
+    """
+
+    embedding: Tensor  # (n, n_components)
+    n_iter: int
+    stop_reason: str
+    history: dict[str, np.ndarray]
+    kl_divergence: float | None
+    seconds: dict[str, float]
+    resolved: dict[str, str]
+    config: EmbeddingConfig
+    n_edges: int
+
+
+def effective(
+    config: EmbeddingConfig,
+    affinity: InputAffinity | None,
+    graph: Tensor | KnnGraph | AffinityMatrix,
+    path: tuple[Phase, ...],
+    raced: bool,
+    *,
+    init: str,
+    init_scaling: float | str | None,
+) -> EmbeddingConfig:
+    """The configuration with the values that took effect."""
+    early = [phase for phase in path if phase.name in ("early exaggeration", "annealing")]
+    coeff, late = early[0].weights["attraction"] if early else None, path[-1].weights["attraction"]
+    names = {kind: name for name, kind in AFFINITIES.items()}
+    out_name, out_kwargs = describe(config.output_affinity())
+    return replace(
+        config,
+        affinity_in=names.get(type(affinity), str(affinity)) if affinity is not None else None,
+        perplexity=affinity.perplexity if isinstance(affinity, EntropicAffinity) else None,
+        n_neighbors=graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None,
+        max_iter=n_steps(path),
+        early_exaggeration_coeff=coeff.first if isinstance(coeff, Ramp) else coeff,
+        early_exaggeration_iter=n_steps(early),
+        exaggeration=late.last if isinstance(late, Ramp) else late,
+        affinity_out=out_name,
+        kwargs_affinity_out=out_kwargs,
+        device=str(backend.resolve_device(config.device)),
+        n_jobs=backend.resolve_n_jobs(config.n_jobs),
+        init=config.init if init == "array" else init,
+        init_scaling=init_scaling,
+        race=raced,
+    )

@@ -1,0 +1,60 @@
+"""Results in an AnnData: which slots may be written, the record, the writing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from anndata import AnnData, ImplicitModificationWarning
+
+from .. import _compat, _keys
+from ..engine.result import EmbeddingResult
+from ..get._history import COLUMNS
+from ..get._source import Source
+
+
+def check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool) -> None:
+    if {slots.obsm, slots.uns} & found.names:
+        raise ValueError(
+            f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & found.names)}; choose "
+            "another `key_added`."
+        )
+    if replaces:
+        return
+    ours = slots.uns in adata.uns and _keys.is_ours(adata.uns[slots.uns])
+    taken = [f".obsm[{slots.obsm!r}]"] if slots.obsm in adata.obsm else []
+    taken += [f".uns[{slots.uns!r}]"] if slots.uns in adata.uns else []
+    if taken and not ours:
+        raise ValueError(
+            f"{' and '.join(taken)} exists and was not written by sc_nembed; choose another `key_added`, or delete it."
+        )
+
+
+def record_of(result: EmbeddingResult, found: Source, source: Mapping[str, Any]) -> dict[str, Any]:
+    params = result.config.to_record() | {name: value for name, value in source.items() if value is not None}
+    if found.affinity_in is not None:
+        params["affinity_in"] = found.affinity_in
+    params |= {f"used_{name}": value for name, value in result.resolved.items()}
+    last = {name: values[-1] for name, values in result.history.items()}
+    final = {"loss": float(last["loss"]), "n_iter": result.n_iter, "stop_reason": result.stop_reason}
+    if result.kl_divergence is not None:
+        final["kl_divergence"] = float(result.kl_divergence)
+    final["n_edges"] = result.n_edges
+    final["seconds"] = dict(result.seconds)
+    return {
+        "params": params,
+        "input": found.record,
+        "history": {name: np.asarray(result.history[name]) for name in COLUMNS},
+        "final": final,
+        "versions": _compat.versions(),
+    }
+
+
+def write(adata: AnnData, slots: _keys.Slots, result: EmbeddingResult, record: dict[str, Any]) -> None:
+    embedding = np.array(result.embedding.cpu().numpy(), dtype=np.float32, order="C")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImplicitModificationWarning)  # a view becomes an AnnData of its own
+        adata.obsm[slots.obsm] = embedding
+    adata.uns[slots.uns] = record
