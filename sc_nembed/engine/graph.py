@@ -79,11 +79,6 @@ class AffinityMatrix:
         """Number of neighbors of each row, (n_rows,) int64."""
         return self.indptr[1:] - self.indptr[:-1]
 
-    def entropy_term(self) -> float:
-        """Σ P log P, the constant that makes the cross-entropy a KL divergence."""
-        weights = self.weights[self.weights > 0].double()
-        return float((weights * weights.log()).sum())
-
     def to(self, device: torch.device) -> AffinityMatrix:
         """The same matrix on another device."""
         names = ("indptr", "indices", "weights", "row_mass")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend, race, radial_sum
+from . import backend, race, radial_sum, reductions
 from .affinity import EntropicAffinity, InputAffinity
 from .callbacks import Callback, progress_bar
 from .config import EmbeddingConfig
@@ -216,7 +216,7 @@ def _objective(
         world=SERIAL,
     )
     objective = {"attraction": Attraction(matrix, output.kernel), "repulsion": Partition(plan, matrix.total)}
-    return objective, matrix.entropy_term() if abs(matrix.total - 1) < 1e-6 else None
+    return objective, -reductions.entropy(matrix.weights) if abs(matrix.total - 1) < 1e-6 else None
 
 
 def _rules(config: EmbeddingConfig, objective: Objective, offset: float, max_iter: int) -> Rules:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import backend
+from .fused import affinity as fused_affinity
 from .fused import update as fused
 
 ROWS = 8192  # rows of a range
@@ -37,6 +38,16 @@ def dot(left: Tensor, right: Tensor) -> float:
 def norm(gradient: Tensor) -> float:
     """Frobenius norm."""
     return math.sqrt(dot(gradient, gradient))
+
+
+def entropy(weights: Tensor) -> float:
+    """−Σ w log w of entries between 0 and 1, (n_edges,)."""
+    if not backend.is_fused(weights):
+        return -float(torch.special.xlogy(weights.double(), weights.double()).sum())
+    bounds = backend.chunk_bounds(weights.shape[0], 64 * ROWS)
+    partial = np.empty(len(bounds))
+    backend.parallel(fused_affinity.entropy, bounds, backend.as_array(weights), partial)
+    return float(partial.sum())
 
 
 def total(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ ENDINGS = (".pdf", ".png", ".svg")
 
 
 def save_figure(figure: Figure, name: str, save: str | bool | Path | None) -> None:
-    """Save a figure: True, or a string appended to `name`, in scanpy's figure directory; a path with a folder, there."""
+    """Save a figure: True, or a string put after `name`, in scanpy's figure directory; a path with a folder, there."""
     if not save:
         return
     text = "" if save is True else str(save)

@@ -186,3 +186,22 @@ def test_start_that_does_not_fit_raises(matrix, bad):
     start, message = BAD_STARTS[bad]
     with pytest.raises(ValueError, match=message):
         embed(matrix, replace(tsne(), init=start, max_iter=5))
+
+
+@pytest.mark.parametrize("layout", ["fortran", "columns", "rows", "reversed"])
+def test_memory_layout_of_the_start_does_not_matter(matrix, layout):
+    given = np.random.default_rng(0).normal(size=(700, 2)).astype(np.float32)
+    wide = np.zeros((1400, 6), np.float32)
+    laid_out = {
+        "fortran": np.asfortranarray(given),
+        "columns": wide[:700, 1:5:2],
+        "rows": wide[::2, :2],
+        "reversed": np.ascontiguousarray(given[::-1])[::-1],
+    }[layout]
+    laid_out[:] = given
+    if layout == "reversed":  # torch takes no negative strides
+        laid_out = laid_out.copy()
+    config = replace(tsne(), max_iter=10, n_jobs=1)
+    result = embed(matrix, replace(config, init=torch.as_tensor(laid_out)))
+    assert torch.equal(result.embedding, embed(matrix, replace(config, init=torch.from_numpy(given))).embedding)
+    assert result.embedding.is_contiguous()

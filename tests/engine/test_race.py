@@ -51,8 +51,8 @@ def phase(name: str, n_steps: int, exaggeration: float, **options) -> Phase:
     return Phase(name, n_steps, {"attraction": exaggeration, "repulsion": 1.0}, 1.0, 0.9, **options)
 
 
-# gentle steps from a good start, and noise that a start at random cannot repair
-GOOD, BAD = (phase("good", 12, 4.0),), (phase("bad", 20, 0.01),)
+# strong exaggeration contracts the groups and loses their arrangement: a correlation of .40 where the other has .54
+GOOD, BAD = (phase("good", 12, 4.0),), (phase("bad", 30, 30.0),)
 FINISH = (phase("finish", 20, 1.0),)
 
 
@@ -75,20 +75,17 @@ def test_distance_correlation_is_spearmans(features):
         expected = all_pairs_correlation(features, positions)
         assert race.distance_correlation(features, positions) == pytest.approx(expected, abs=0.02)
     assert race.distance_correlation(features, features) == pytest.approx(1)
-    assert race.distance_correlation(features, 3 * features[:, :2]) == race.distance_correlation(
-        features, features[:, :2]
-    )
 
 
 @pytest.mark.parametrize("branches", [(GOOD, BAD), (BAD, GOOD)], ids=["first", "second"])
 def test_branch_of_higher_correlation_goes_on(features, matrix, start, branches):
     made = rules(matrix)
-    state, path = race.run(start, made, Schedule(branches, FINISH), features)
+    state, path, label = race.run(start, made, Schedule(branches, FINISH), features)
     alone = [optimize(start, made, branch, final=False) for branch in branches]
     scores = [all_pairs_correlation(features, run.positions) for run in alone]
     assert abs(scores[0] - scores[1]) > 0.05
     best = int(np.argmax(scores))
-    assert path == branches[best] + FINISH
+    assert (path, label) == (branches[best] + FINISH, "AB"[best])
     expected = optimize(alone[best], made, FINISH)
     assert torch.equal(state.positions, expected.positions)
     assert [row["iteration"] for row in state.history] == [row["iteration"] for row in expected.history]
@@ -112,20 +109,20 @@ def test_both_branches_begin_at_one_start_and_are_both_seen(features, matrix, st
 
 def test_tie_keeps_the_first(features, matrix, start):
     longer = (phase("longer", 12, 4.0),)  # the same steps under another name
-    _, path = race.run(start, rules(matrix), Schedule((GOOD, longer), FINISH), features)
-    assert path == GOOD + FINISH
+    _, path, label = race.run(start, rules(matrix), Schedule((GOOD, longer), FINISH), features)
+    assert (path, label) == (GOOD + FINISH, "A")
 
 
 def test_single_branch_is_no_race(matrix, start):
-    state, path = race.run(start, rules(matrix), Schedule((GOOD,), FINISH), None)
+    state, path, _ = race.run(start, rules(matrix), Schedule((GOOD,), FINISH), None)
     assert path == GOOD + FINISH
     assert torch.equal(state.positions, optimize(start, rules(matrix), GOOD + FINISH).positions)
 
 
 def test_callback_that_stops_in_a_branch_ends_the_race(features, matrix, start):
     made = rules(matrix, lambda info: info.phase == "A: good" and info.iteration == 10)
-    state, path = race.run(start, made, Schedule((GOOD, BAD), FINISH), features)
-    assert (state.stop_reason, state.step, path) == ("callback", 10, GOOD)
+    state, path, label = race.run(start, made, Schedule((GOOD, BAD), FINISH), features)
+    assert (state.stop_reason, state.step, path, label) == ("callback", 10, GOOD, "A")
 
 
 # --- through `embed` ---

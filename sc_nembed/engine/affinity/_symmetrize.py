@@ -37,13 +37,12 @@ def symmetrize(
     backend.parallel(fused.count_columns, bounds, indptr, indices, counts)
     t_indptr = np.concatenate([[0], np.cumsum(counts.sum(0))])
     cursor = np.cumsum(counts, axis=0) - counts + t_indptr[:-1]
-    rows, values = np.empty_like(indices), np.empty_like(weights)
-    backend.parallel(fused.fill_transpose, bounds, indptr, indices, weights, cursor, rows, values)
+    rows, values, row_mass = np.empty_like(indices), np.empty_like(weights), np.empty(n)
+    backend.parallel(fused.fill_transpose, bounds, indptr, indices, weights, cursor, rows, values, row_mass)
     sizes = np.empty(n, np.int64)
     backend.parallel(fused.count_union, bounds, indptr, indices, t_indptr, rows, sizes)
     out_indptr = np.concatenate([[0], np.cumsum(sizes)])
     out_indices, out_weights = np.empty(out_indptr[-1], np.int32), np.empty(out_indptr[-1], np.float32)
-    row_mass = _row_sums(indptr, weights)
     scale = 1 / row_mass.sum() if normalize else 1.0
     backend.parallel(
         fused.fill_union, bounds, indptr, indices, weights, t_indptr, rows, values, fuzzy_union, np.float32(scale),
@@ -55,8 +54,3 @@ def symmetrize(
         row_mass=torch.from_numpy((row_mass * scale).astype(np.float32)),
         total=1.0 if normalize else float(out_weights.sum(dtype=np.float64)),
     )  # fmt: skip
-
-
-def _row_sums(indptr: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    cumulative = np.concatenate([[0.0], np.cumsum(weights, dtype=np.float64)])
-    return np.diff(cumulative[indptr])

@@ -1,11 +1,11 @@
-"""Input affinities row by row: nearest candidates, perplexity, fuzzy sets, symmetrising by a counting-sort transpose."""
+"""Input affinities row by row: nearest candidates, perplexity, fuzzy sets, symmetrising by counting sort."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from . import kernel
-from .elementary import exp_below_zero
+from .elementary import exp_below_zero, log_above_one
 
 
 @kernel
@@ -97,11 +97,9 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
             else:
                 high = log_beta
             slope = np.float64(second) / total - mean_scaled * mean_scaled  # −d entropy / d log β
-            moved = log_beta + excess / max(slope, 1e-12)
-            if not (low < moved < high):
-                moved = (
-                    0.5 * (low + high) if low > -np.inf and high < np.inf else log_beta + (2.0 if excess > 0 else -2.0)
-                )
+            moved = log_beta + min(max(excess / max(slope, 1e-12), -2.0), 2.0)
+            if not (low < moved < high):  # then both ends are known: a step leads away from the only one there is
+                moved = 0.5 * (low + high)
             if moved == log_beta:
                 break
             log_beta = moved
@@ -153,14 +151,17 @@ def count_columns(chunk, begin, end, indptr, indices, counts):
 
 
 @kernel
-def fill_transpose(chunk, begin, end, indptr, indices, weights, cursor, rows, values):
+def fill_transpose(chunk, begin, end, indptr, indices, weights, cursor, rows, values, row_mass):
     """Rows and weights of every column; `cursor[chunk]` says where this range's entries of a column begin."""
     place = cursor[chunk]
     for i in range(begin, end):
+        mass = 0.0
         for edge in range(indptr[i], indptr[i + 1]):
             j = indices[edge]
             rows[place[j]], values[place[j]] = i, weights[edge]
             place[j] += 1
+            mass += weights[edge]
+        row_mass[i] = mass
 
 
 @kernel
@@ -213,3 +214,16 @@ def fill_union(
                 place += 1
         for edge in range(first, place):
             out_weights[edge] *= scale
+
+
+@kernel
+def entropy(chunk, begin, end, weights, partial):
+    """−Σ w log w over entries between 0 and 1, begin to end."""
+    total = 0.0
+    for start in range(begin, end, 4096):
+        part = np.float32(0)
+        for edge in range(start, min(start + 4096, end)):
+            weight = max(weights[edge], np.float32(1e-37))
+            part += weight * log_above_one(np.float32(1) / weight)
+        total += part
+    partial[chunk] = total

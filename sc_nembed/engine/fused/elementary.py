@@ -39,4 +39,4 @@ def exp_below_zero(x):
     t = scaled - floor
     series = (((((_E6 * t + _E5) * t + _E4) * t + _E3) * t + _E2) * t + _E1) * t + _E0
     power = np.int32((np.int32(floor) + 127) << 23).view(np.float32)
-    return power * series
+    return power * series if x > np.float32(-87) else np.float32(0)

@@ -1,0 +1,78 @@
+"""The engine knows tensors only, and stays in small files."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import sc_nembed.engine
+from sc_nembed.engine.affinity import AFFINITIES
+from sc_nembed.engine.neighbors import KNN
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
+
+ENGINE = Path(sc_nembed.engine.__file__).parent
+FILES = sorted(ENGINE.rglob("*.py"))
+NAMES = [str(path.relative_to(ENGINE)) for path in FILES]
+BANNED = {"anndata", "scanpy", "pandas", "matplotlib"}
+
+
+def test_engine_imports_neither_anndata_nor_plots(python):
+    modules = [f"sc_nembed.engine.{name[:-3].replace('/', '.')}".removesuffix(".__init__") for name in NAMES]
+    code = f"import importlib, sys\nfor name in {modules}: importlib.import_module(name)\n"
+    assert python(code + f"print(sorted({BANNED} & set(sys.modules)))") == "[]"
+
+
+def test_embedding_imports_neither_anndata_nor_plots(python):
+    code = f"""
+import sys, numpy as np, torch
+from sc_nembed.engine.pipeline import embed
+from sc_nembed.engine.presets import tsne
+embed(torch.from_numpy(np.random.default_rng(0).normal(size=(60, 5))), tsne())
+print(sorted({BANNED} & set(sys.modules)))
+"""
+    assert python(code) == "[]"
+
+
+def test_package_is_imported_without_its_heavy_parts(python):
+    heavy = {"torch", "faiss", "pykeops", "numba", "scanpy", "matplotlib"}
+    assert python(f"import sys, sc_nembed\nprint(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_no_file_names_what_is_banned(path):
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add(node.module.split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            depth = len(path.relative_to(ENGINE).parts)
+            assert node.level <= depth, f"{path.name} reaches out of the engine"
+    assert not imported & (BANNED | {"sc_nembed"})
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_files_are_short_and_documented(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 300
+    assert ast.get_docstring(ast.parse(text))
+    assert not re.search(r"@[A-Z]+@", text), "a placeholder is left"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_state_is_not_guessed(path):
+    """Neither `hasattr` nor `getattr` with a default."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "hasattr"
+            assert not (node.func.id == "getattr" and len(node.args) > 2)
+
+
+@pytest.mark.parametrize(
+    ("registry", "package"), [(RADIAL_SUMS, "radial_sum"), (KNN, "neighbors"), (AFFINITIES, "affinity")], ids=str
+)
+def test_every_entry_of_a_registry_is_in_the_table_of_its_package(registry, package):
+    documented = ast.get_docstring(ast.parse((ENGINE / package / "__init__.py").read_text(encoding="utf-8")))
+    assert {name for name in registry if f"| {name} |" not in documented} == set()

@@ -1,0 +1,223 @@
+"""The numba twins in float32 against the plain torch functions in float64, kernel by kernel."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sc_nembed.engine import backend, reductions
+from sc_nembed.engine.affinity import UniformAffinity
+from sc_nembed.engine.fused import affinity as fused_affinity
+from sc_nembed.engine.fused.elementary import exp_below_zero, log_above_one
+from sc_nembed.engine.graph import KnnGraph
+from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.neighbors import KNN, nearest_neighbors
+from sc_nembed.engine.optimizer import PreconditionedNesterov, weighted_sum
+from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.terms import Attraction, Force, Partition
+from sc_nembed.engine.world import SERIAL
+
+from . import _truth
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=[1, 3], ids=["1 thread", "3 threads"], autouse=True)
+def session(request):
+    with backend.session(request.param):
+        yield
+
+
+def points(n: int, n_components: int, dtype, seed: int = 0, scale: float = 10.0) -> torch.Tensor:
+    """The same numbers in both precisions."""
+    cloud = scale * np.random.default_rng(seed).normal(size=(n, n_components))
+    return torch.from_numpy(cloud.astype(np.float32)).to(dtype)
+
+
+def ring_matrix(n: int):
+    """Every cell and six others, near and far along a ring, with different weights by symmetrising."""
+    steps = torch.tensor([1, 2, 5, n // 7, n // 3, n // 2 - 1])
+    indices = (torch.arange(n)[:, None] + steps) % n
+    return UniformAffinity()(KnnGraph(indices.int(), torch.ones(n, 6)))
+
+
+def plan(name: str, dtype, n_components: int = 2, dof: float = 1.0):
+    return RADIAL_SUMS[name](
+        StudentT(dof), n_components=n_components, tolerance=None, device=CPU, dtype=dtype, world=SERIAL
+    )
+
+
+def attraction(dtype, n, n_components, dof):
+    return _of(Attraction(ring_matrix(n), StudentT(dof))(points(n, n_components, dtype), value=True))
+
+
+def repulsion(dtype, n, n_components, dof):
+    return _of(Partition(plan("torch", dtype, n_components, dof), 1.0)(points(n, n_components, dtype), value=True))
+
+
+def repulsion_on_the_grid(dtype, n, n_components, dof):
+    return _of(Partition(plan("fft", dtype, n_components, dof), 1.0)(points(n, n_components, dtype), value=True))
+
+
+def _of(force: Force) -> dict[str, torch.Tensor]:
+    return {"gradient": force.gradient, "value": force.value, "curvature": force.curvature}
+
+
+def exact_sum(dtype, n, n_components, dof):
+    sources, weights = points(n, n_components, dtype), points(n, 1, dtype, 3)[:, 0].abs()
+    mass, push = plan("torch", dtype, n_components, dof)(points(50, n_components, dtype, 9), sources, None, weights)
+    return {"mass": mass, "push": push}
+
+
+def spread(dtype, n, n_components, dof):
+    cloud, weights, low = points(n, 2, dtype), points(n, 1, dtype, 3)[:, 0].abs(), np.array([-60.0, -61.0])
+    if dtype == torch.float64:
+        return {"grid": fft._spread_torch(cloud, weights, low, 0.5, (250, 260))}
+    return {
+        "grid": torch.from_numpy(
+            fft._spread_fused(cloud, weights, low, 0.5, (250, 260), lambda s: np.full(s, np.nan, "f4"))
+        )
+    }
+
+
+def gather(dtype, n, n_components, dof):
+    """Both read one potential, that of the plan in float64."""
+    cloud, weights = points(n, 2, torch.float64), points(n, 1, torch.float64, 3)[:, 0].abs()
+    field = plan("fft", torch.float64, dof=dof).field(cloud, weights)
+    if dtype == torch.float64:
+        mass, push = fft._gather_torch(cloud, weights, field)
+    else:
+        single = replace(
+            field,
+            potential=field.potential.float(),
+            influence=replace(field.influence, near=field.influence.near.float()),
+        )
+        mass, push = fft._gather_fused(cloud.float(), weights.float(), single)
+    return {"mass": mass, "push": push}
+
+
+def nesterov_step(dtype, n, n_components, dof):
+    positions = points(n, n_components, dtype)
+    velocity = points(n, n_components, dtype, 1, 0.3)
+    force = Force(points(n, n_components, dtype, 2), None, points(n, 1, dtype, 3)[:, 0].abs() + 5)
+    moved, velocity = PreconditionedNesterov().step(positions, [(1.5, force)], velocity, {"lr": 1.3, "momentum": 0.9})
+    return {"positions": moved, "velocity": velocity}
+
+
+def added_forces(dtype, n, n_components, dof):
+    one = Force(points(n, n_components, dtype, 1), None, points(n, 1, dtype, 2)[:, 0])
+    two = Force(points(n, n_components, dtype, 3), None, torch.full((1,), 0.25, dtype=dtype))
+    gradient, curvature = weighted_sum([(3.0, one), (0.3, two)])
+    return {"gradient": gradient, "curvature": curvature}
+
+
+def box(dtype, n, n_components, dof):
+    lower, upper = reductions.bounding_box(points(n, n_components, dtype))
+    return {"lower": torch.from_numpy(lower), "upper": torch.from_numpy(upper)}
+
+
+def dot_and_norm(dtype, n, n_components, dof):
+    left, right = points(n, n_components, dtype), points(n, n_components, dtype, 1)
+    return {
+        name: torch.tensor(found)
+        for name, found in (("dot", reductions.dot(left, right)), ("norm", reductions.norm(left)))
+    }
+
+
+# function, tolerance, dimensions it works in
+KERNELS = {
+    "attraction": (attraction, 1e-5, (1, 2, 3, 4)),
+    "repulsion": (repulsion, 1e-5, (1, 2, 3)),
+    "repulsion on the grid": (repulsion_on_the_grid, 1e-4, (2,)),
+    "exact sum": (exact_sum, 1e-5, (1, 2, 3)),
+    "spread": (spread, 1e-5, (2,)),
+    "gather": (gather, 1e-4, (2,)),
+    "nesterov": (nesterov_step, 1e-6, (1, 2, 3)),
+    "add_force": (added_forces, 1e-6, (1, 2, 3)),
+    "bounding box": (box, 0, (1, 2, 3)),
+    "dot": (dot_and_norm, 1e-6, (1, 2, 3)),
+}
+TABLE = [(name, d) for name, (_, _, dimensions) in KERNELS.items() for d in dimensions]
+
+
+@pytest.mark.parametrize("dof", [1.0, 0.6, 4.0])
+@pytest.mark.parametrize("n", [20, 1500])
+@pytest.mark.parametrize(("name", "n_components"), TABLE)
+def test_fused_equals_plain(name, n_components, n, dof):
+    function, tolerance, _ = KERNELS[name]
+    single, double = (function(dtype, n, n_components, dof) for dtype in (torch.float32, torch.float64))
+    for part, expected in double.items():
+        assert single[part].shape == expected.shape
+        assert _truth.relative(single[part], expected) <= tolerance, part
+
+
+@pytest.mark.parametrize("n", [65_536, 65_537, 70_000])
+@pytest.mark.parametrize("n_components", [2, 3])
+def test_attraction_of_more_cells_than_two_bytes_count(n, n_components):
+    single, double = (attraction(dtype, n, n_components, 1.0) for dtype in (torch.float32, torch.float64))
+    for part, expected in double.items():
+        assert _truth.relative(single[part], expected) <= 1e-5, part
+
+
+@pytest.mark.parametrize("n", [1, 2, 8191, 8192, 8193, 20_000])
+def test_reductions_cover_every_row(n):
+    """Around the borders of their ranges."""
+    cloud = points(n, 2, torch.float32)
+    cloud[-1] = torch.tensor([500.0, -700.0])
+    lower, upper = reductions.bounding_box(cloud)
+    assert (lower.tolist(), upper.tolist()) == (cloud.amin(0).tolist(), cloud.amax(0).tolist())
+    assert reductions.dot(cloud, cloud) == pytest.approx(float(cloud.double().square().sum()), rel=1e-9)
+    assert float(reductions.total(cloud[:, 0].contiguous())) == pytest.approx(
+        float(cloud[:, 0].double().sum()), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("perplexity", [2.0, 10.0, 30.0])
+def test_entropic_equals_bisection(perplexity):
+    rng = np.random.default_rng(0)
+    distances = np.sort(rng.uniform(0.1, 1, (300, 1)) * np.sqrt(rng.chisquare(5, (300, 90))), 1).astype(np.float32)
+    weights = np.full(distances.shape, 0.5, np.float32)  # a share is added to what is there
+    backend.parallel(
+        fused_affinity.entropic, backend.chunk_bounds(300, 64), distances, perplexity, np.float32(0.25), weights
+    )
+    rows = 4 * (weights.astype(float) - 0.5)
+    np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
+    entropy = -(np.where(rows > 1e-7, rows, 1) * np.log(np.where(rows > 1e-7, rows, 1))).sum(1)
+    np.testing.assert_allclose(np.exp(entropy), perplexity, rtol=1e-3)
+    # a Gaussian: the log of the weights is linear in the squared distance
+    for row, distance in zip(rows[::50], distances[::50].astype(float), strict=True):
+        large = row > 1e-4
+        slope, offset = np.polyfit(distance[large] ** 2, np.log(row[large]), 1)
+        assert slope < 0
+        np.testing.assert_allclose(np.log(row[large]), offset + slope * distance[large] ** 2, atol=2e-2)
+
+
+@pytest.mark.parametrize("name", KNN)
+@pytest.mark.parametrize("k", [1, 15, 40])
+def test_sorting_of_candidates_equals_plain(pbmc, name, k, monkeypatch):
+    """The plain version runs where a tensor is not fused."""
+    with_kernel = nearest_neighbors(pbmc, k, method=name)
+    monkeypatch.setattr(backend, "is_fused", lambda tensor: False)
+    plain = nearest_neighbors(pbmc, k, method=name)
+    assert (plain.indices.dtype, plain.distances.dtype) == (torch.int32, torch.float32)
+    torch.testing.assert_close(with_kernel.distances, plain.distances, rtol=1e-5, atol=1e-6)
+    assert (with_kernel.indices == plain.indices).float().mean() > 0.999
+
+
+def test_logarithm_above_one_is_as_accurate_as_documented():
+    values = np.concatenate([np.float32(1) + np.geomspace(1e-7, 1, 5000), np.geomspace(1, 3e38, 20_000)]).astype(
+        np.float32
+    )
+    found = np.array([log_above_one(value) for value in values], float)
+    expected = np.log(values.astype(float))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_exponential_below_zero_is_as_accurate_as_documented():
+    values = -np.concatenate([[0.0], np.geomspace(1e-7, 86, 20_000)]).astype(np.float32)
+    found = np.array([exp_below_zero(value) for value in values], float)
+    np.testing.assert_allclose(found, np.exp(values.astype(float)), rtol=1e-5)
+    near = values > -1
+    np.testing.assert_allclose(found[near], np.exp(values[near].astype(float)), rtol=1e-6)
+    assert exp_below_zero(np.float32(-1000)) < 1e-37

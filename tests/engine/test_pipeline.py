@@ -1,0 +1,442 @@
+"""`embed` as a whole: every source, every stage, what is recorded, and what is refused."""
+
+import threading
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+import torch
+
+from sc_nembed.engine import backend
+from sc_nembed.engine.affinity import (
+    EntropicAffinity,
+    PrecomputedAffinity,
+    UMAPAffinity,
+    UniformAffinity,
+)
+from sc_nembed.engine.config import EmbeddingConfig
+from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.neighbors import KNN, nearest_neighbors
+from sc_nembed.engine.output_affinity import OutputAffinity, StudentAffinity, resolve_output_affinity
+from sc_nembed.engine.pipeline import STAGES, embed
+from sc_nembed.engine.presets import tsne
+
+from . import _truth
+
+N = 250
+QUICK = replace(tsne(), max_iter=30, n_jobs=2)
+
+
+@pytest.fixture(scope="module")
+def features(pbmc):
+    return pbmc[:N].contiguous()
+
+
+def neighbor_recall(features, embedding, k: int = 10) -> float:
+    orders = []
+    for points in (features, embedding):
+        sq_dist = _truth.sq_distances(points, points)
+        np.fill_diagonal(sq_dist, np.inf)
+        orders.append(sq_dist.argsort(1)[:, :k])
+    return float(np.mean([np.isin(a, b).mean() for a, b in zip(*orders, strict=True)]))
+
+
+def test_sources_of_one_graph_give_one_embedding(features):
+    """Features, their graph and its affinities are three doors to the same run."""
+    graph = nearest_neighbors(features - features.double().mean(0).float(), 30)
+    matrix = EntropicAffinity(10)(graph)
+    config = replace(QUICK, init=features[:, :2] * 1e-4)
+    one = embed(features, replace(config, perplexity=10.0))
+    two = embed(graph, replace(config, perplexity=10.0))
+    three = embed(matrix, config)
+    assert torch.equal(one.embedding, two.embedding)
+    assert torch.equal(one.embedding, three.embedding)
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+@pytest.mark.parametrize("method", KNN)
+def test_embedding_keeps_neighbors_and_is_as_low_as_openTSNE(pbmc, n_components, method):
+    """Defaults on both sides; openTSNE has two dimensions only."""
+    result = embed(pbmc, replace(tsne(), n_components=n_components, backend=None if method == "torch" else method))
+    assert (result.embedding.dtype, result.embedding.shape) == (torch.float32, (700, n_components))
+    assert result.embedding.is_contiguous()
+    assert result.resolved["neighbors"] == method
+    # a random arrangement has a recall of .014, the first components one of .1 to .25
+    assert neighbor_recall(pbmc, result.embedding) > max(0.15, 1.2 * neighbor_recall(pbmc, pbmc[:, :n_components]))
+    if n_components == 2:
+        assert result.kl_divergence < 0.733 + 0.002  # of 750 steps of openTSNE; see test_optimizer.py
+
+
+@pytest.mark.parametrize("source", ["features", "graph", "matrix"])
+def test_seconds_are_zero_where_a_stage_was_skipped(features, source):
+    graph = nearest_neighbors(features, 14)
+    given = {"features": features, "graph": graph, "matrix": UniformAffinity()(graph)}[source]
+    seconds = embed(given, QUICK).seconds
+    assert tuple(seconds) == STAGES
+    assert (seconds["neighbors"] > 0) == (source == "features")
+    assert (seconds["affinity"] > 0) == (source != "matrix")
+    assert seconds["init"] > 0
+    assert seconds["optimize"] > 0
+    assert seconds["total"] >= sum(seconds[stage] for stage in STAGES[:-1])
+
+
+def test_sources_and_features_are_left_as_they_are(features):
+    graph = nearest_neighbors(features, 14)
+    matrix = UniformAffinity()(graph)
+    given = [features, graph.indices, graph.distances, matrix.indptr, matrix.indices, matrix.weights, matrix.row_mass]
+    before = [tensor.clone() for tensor in given]
+    for source in (features, graph, matrix):
+        embed(source, QUICK, features=None if source is features else features)
+    assert all(torch.equal(a, b) for a, b in zip(given, before, strict=True))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_threads_and_generators_are_left_as_they_were(features, n_jobs):
+    torch.set_num_threads(2)
+    torch.manual_seed(3)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    embed(features, replace(QUICK, n_jobs=n_jobs, init="random"))
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+def test_offset_does_not_change_the_embedding(features):
+    """Multiples of 1/64 near 50 000, as pixel coordinates are; in float64 nothing is lost."""
+    points = (features.double() * 64).round() / 64
+    config = replace(tsne(), perplexity=10.0, n_jobs=2)
+    here, there = (embed(cloud, config) for cloud in (points, points + 50_000))
+    assert here.n_edges == there.n_edges
+    assert there.kl_divergence == pytest.approx(here.kl_divergence, rel=2e-2)
+    assert neighbor_recall(points, there.embedding) == pytest.approx(neighbor_recall(points, here.embedding), abs=0.03)
+
+
+def test_same_cells_twice_are_embedded(features):
+    twins = torch.cat([features, features[:100], features[:1].expand(40, -1)])
+    result = embed(twins, replace(tsne(), perplexity=10.0, n_jobs=2))
+    assert torch.isfinite(result.embedding).all()
+    span = float((result.embedding.amax(0) - result.embedding.amin(0)).max())
+    apart = (result.embedding[N : N + 100] - result.embedding[:100]).norm(dim=1)
+    assert float(apart.median()) < 0.05 * span
+
+
+@pytest.mark.parametrize("n_obs", [5, 6, 8, 20])
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_few_cells_are_embedded(features, n_obs, n_components):
+    result = embed(features[:n_obs], replace(tsne(), n_components=n_components))
+    assert torch.isfinite(result.embedding).all()
+    assert result.embedding.shape == (n_obs, n_components)
+    assert result.config.perplexity == pytest.approx((n_obs - 1) / 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "affinity", "n_neighbors", "perplexity"),
+    [
+        ({}, "entropic", 91, 30.0),
+        ({"perplexity": 5.0}, "entropic", 16, 5.0),
+        ({"perplexity": [5.0, 20.0]}, "entropic", 61, [5.0, 20.0]),
+        ({"n_neighbors": 12}, "uniform", 12, None),
+        ({"affinity_in": "uniform"}, "uniform", 15, None),
+        ({"affinity_in": "umap", "n_neighbors": 20}, "umap", 20, None),
+        ({"affinity_in": UniformAffinity(7)}, "uniform", 8, None),
+        ({"affinity_in": UMAPAffinity(9)}, "umap", 9, None),
+        ({"affinity_in": "Entropic"}, "entropic", 91, 30.0),
+        ({"perplexity": 5.0, "n_neighbors": 40}, "entropic", 40, 5.0),
+    ],
+)
+def test_search_finds_as_many_neighbors_as_the_affinity_wants(features, changes, affinity, n_neighbors, perplexity):
+    result = embed(features, replace(QUICK, **changes))
+    assert (result.config.affinity_in, result.config.n_neighbors) == (affinity, n_neighbors)
+    assert result.config.perplexity == perplexity
+
+
+def test_perplexity_too_large_for_the_cells_is_lowered(features):
+    assert embed(features[:40], QUICK).config.perplexity == pytest.approx(13)  # nobody asked for 30: no warning
+    with pytest.warns(UserWarning, match="lowered from 30 to 13"):
+        result = embed(features[:40], replace(QUICK, perplexity=30.0))
+    assert result.config.perplexity == pytest.approx(13)
+    with pytest.warns(UserWarning, match="lowered from 50 to 8"):
+        result = embed(features, replace(QUICK, perplexity=50.0, n_neighbors=25))
+    assert result.config.perplexity == pytest.approx(8)
+
+
+def test_finished_graph_is_read_uniformly_unless_a_perplexity_is_asked_for(features):
+    graph = nearest_neighbors(features, 30)
+    for changes, made in (
+        ({}, UniformAffinity()),
+        ({"perplexity": 8.0}, EntropicAffinity(8)),
+        ({"affinity_in": "umap"}, UMAPAffinity()),
+    ):
+        config = replace(QUICK, init="random", **changes)
+        assert torch.equal(embed(graph, config).embedding, embed(made(graph), replace(QUICK, init="random")).embedding)
+
+
+def test_precomputed_affinity_takes_the_place_of_the_search(features):
+    weights = np.exp(-_truth.sq_distances(features, features) / 50)
+    config = replace(QUICK, affinity_in=PrecomputedAffinity(weights))
+    result = embed(features, config)
+    assert "neighbors" not in result.resolved
+    assert torch.equal(result.embedding, embed(PrecomputedAffinity(weights)(), QUICK, features=features).embedding)
+
+
+def test_metric_is_that_of_the_neighbors(features):
+    cosine = EntropicAffinity(10)(nearest_neighbors(features, 30, metric="cosine"))
+    config = replace(QUICK, init="random")
+    expected = embed(cosine, config).embedding
+    assert torch.equal(embed(features, replace(config, metric="cosine", perplexity=10.0)).embedding, expected)
+
+
+def test_dof_changes_the_kernel(features):
+    matrix = UniformAffinity()(nearest_neighbors(features, 14))
+    result = embed(matrix, replace(QUICK, kwargs_affinity_out={"dof": 0.5}))
+    assert result.kl_divergence == pytest.approx(_truth.kl(_truth.dense(matrix), result.embedding, dof=0.5), rel=1e-5)
+    for given in (StudentAffinity(0.5), StudentAffinity, OutputAffinity(StudentT(0.5)), "Student"):
+        kwargs = None if isinstance(given, StudentAffinity | OutputAffinity) else {"dof": 0.5}
+        again = embed(matrix, replace(QUICK, affinity_out=given, kwargs_affinity_out=kwargs))
+        assert torch.equal(again.embedding, result.embedding)
+
+
+def test_every_stage_of_a_large_run_is_chosen_and_recorded():
+    rng = np.random.default_rng(0)
+    points = torch.from_numpy(
+        (rng.normal(size=(40, 6))[rng.integers(0, 40, 5000)] + 0.2 * rng.normal(size=(5000, 6))).astype("f4")
+    )
+    result = embed(points, replace(QUICK, n_neighbors=10))
+    assert result.resolved == {"device": "cpu", "neighbors": "torch", "radial_sum": "fft"}
+    assert result.kl_divergence == pytest.approx(result.history["loss"][-1])
+    matrix = UniformAffinity(9)(nearest_neighbors(points, 9))
+    assert result.kl_divergence == pytest.approx(_truth.kl(_truth.dense(matrix), result.embedding.numpy()), rel=1e-3)
+
+
+def test_progress_is_shown_only_when_asked_for(features, capsys):
+    embed(features, QUICK)
+    assert capsys.readouterr() == ("", "")
+    embed(features, replace(QUICK, verbose=True))
+    assert "neighbor embedding" in capsys.readouterr().err
+    embed(features, replace(tsne(), verbose=True))  # both branches of a race: 320 steps
+    assert "320/320" in capsys.readouterr().err
+
+
+# --- refused ---
+
+BAD_CONFIGS = [
+    ({"n_components": 0}, "n_components"),
+    ({"n_components": 2.0}, "n_components"),
+    ({"n_components": True}, "n_components"),
+    ({"max_iter": 0}, "max_iter"),
+    ({"check_interval": 0}, "check_interval"),
+    ({"n_neighbors": 1}, "n_neighbors"),
+    ({"early_exaggeration_iter": -1}, "early_exaggeration_iter"),
+    ({"random_state": -1}, "random_state"),
+    ({"early_exaggeration_coeff": 0}, "early_exaggeration_coeff"),
+    ({"exaggeration": -2.0}, "exaggeration"),
+    ({"repulsion_strength": np.nan}, "repulsion_strength"),
+    ({"min_grad_norm": -1e-3}, "min_grad_norm"),
+    ({"tolerance": 2.0}, "tolerance"),
+    ({"init_scaling": "foo"}, "init_scaling"),
+    ({"init_scaling": 0.0}, "init_scaling"),
+    ({"lr": 0.0}, "lr"),
+    ({"lr": "foo"}, "lr"),
+    ({"perplexity": -1.0}, "perplexity"),
+    ({"perplexity": 0.5}, "perplexity"),
+    ({"init": "foo"}, "'foo'; available: .*spectral"),
+    ({"affinity_in": "foo"}, "'foo'; available: .*umap"),
+    ({"backend": "foo"}, "'foo'; available: .*faiss"),
+    ({"metric": "foo"}, "'foo'; available: .*cosine"),
+    ({"optimizer": "foo"}, "'foo'; available: .*auto"),
+    ({"scheduler": "foo"}, "'foo'; available: .*LinearLR"),
+    ({"affinity_out": "foo"}, "'foo'; available: .*student"),
+    ({"device": "foo"}, "'foo'.*expected 'auto'"),
+    ({"device": "meta"}, "not supported"),
+    ({"n_jobs": 0}, "n_jobs"),
+    ({"n_jobs": 1.5}, "n_jobs"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_CONFIGS, ids=lambda value: str(value)[:40])
+def test_bad_parameters_are_refused_before_anything_runs(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(tsne(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kwargs_affinity_out": {"foo": 1}}, r"\['foo'\].*dof"),
+        ({"affinity_out": 3}, "affinity_out"),
+        ({"optimizer_kwargs": {"foo": 1}}, r"\['foo'\].*max_step"),
+        ({"optimizer": "Adam", "optimizer_kwargs": {"foo": 1}}, r"\['foo'\].*betas"),
+    ],
+)
+def test_unknown_arguments_are_refused(changes, message):
+    with pytest.raises(TypeError, match=message):
+        replace(tsne(), **changes)
+
+
+def test_what_cannot_have_an_effect_is_refused(features):
+    graph = nearest_neighbors(features, 30)
+    for source, changes, message in (
+        (features, {"affinity_in": "uniform", "perplexity": 5.0}, "perplexity"),
+        (features, {"affinity_in": UniformAffinity(7), "n_neighbors": 9}, "n_neighbors"),
+        (features, {"affinity_in": "precomputed"}, "needs a matrix"),
+        (graph, {"backend": "faiss"}, "backend"),
+        (graph, {"affinity_in": UniformAffinity(7), "perplexity": 5.0}, "perplexity"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            embed(source, replace(QUICK, **changes))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: x[:4], "at least 5 cells; got 4"),
+        (lambda x: x.index_fill(0, torch.tensor([7, 9]), torch.nan), "in 2 cells, the first in row 7"),
+        (lambda x: x.index_fill(0, torch.tensor([3]), torch.inf), "in 1 cells, the first in row 3"),
+        (lambda x: torch.ones(20, 4), "equal"),
+        (lambda x: x[:, 0], "matrix"),
+    ],
+    ids=["four cells", "NaN", "inf", "constant", "vector"],
+)
+def test_bad_features_are_refused(features, make, message):
+    with pytest.raises(ValueError, match=message):
+        embed(make(features), QUICK)
+
+
+def test_features_of_other_cells_are_refused(features):
+    graph = nearest_neighbors(features, 14)
+    with pytest.raises(ValueError, match="`features` has 100 rows, but the source has 250 cells"):
+        embed(graph, QUICK, features=features[:100])
+    with pytest.raises(ValueError, match="of 30 cells, but there are 250"):
+        embed(features, replace(QUICK, affinity_in=PrecomputedAffinity(np.ones((30, 30)))))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_is_refused_where_there_is_none():
+    with pytest.raises(ValueError, match="no CUDA device"):
+        replace(tsne(), device="cuda")
+    assert backend.resolve_device("auto").type == "cpu"
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_cpu(pbmc):
+    config = replace(tsne(), max_iter=20, early_exaggeration_iter=0, init=pbmc[:, :2], perplexity=10.0)
+    on_cpu, on_cuda = (embed(pbmc, replace(config, device=device)).embedding.cpu() for device in ("cpu", "cuda"))
+    assert _truth.relative(on_cuda, on_cpu) <= 1e-2
+
+
+# --- records ---
+
+
+def test_config_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        tsne().max_iter = 3
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "Adam"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"early_exaggeration_iter": 0},
+        {"early_exaggeration_iter": 30},
+        {"early_exaggeration_iter": 1},
+        {"exaggeration": 2.0, "early_exaggeration_coeff": 6.0},
+        {"max_iter": 1},
+    ],
+    ids=str,
+)
+def test_effective_config_repeats_the_run(features, optimizer, changes):
+    """Handing the recorded values back gives the same embedding: nothing that took effect is missing."""
+    graph = nearest_neighbors(features, 14)
+    result = embed(graph, replace(QUICK, optimizer=optimizer, init="random", **changes))
+    config = result.config
+    assert config.max_iter == result.n_iter
+    again = replace(
+        QUICK, optimizer=optimizer, init=config.init, init_scaling=config.init_scaling, max_iter=config.max_iter,
+        early_exaggeration_iter=config.early_exaggeration_iter, exaggeration=config.exaggeration,
+        early_exaggeration_coeff=config.early_exaggeration_coeff if config.early_exaggeration_iter else None,
+    )  # fmt: skip
+    assert torch.equal(embed(graph, again).embedding, result.embedding)
+
+
+def test_late_exaggeration_is_recorded_as_asked_for(features):
+    graph = nearest_neighbors(features, 14)
+    for optimizer in ("auto", "Adam"):
+        for early in (0, 10):
+            config = replace(QUICK, optimizer=optimizer, exaggeration=2.0, early_exaggeration_iter=early)
+            assert embed(graph, config).config.exaggeration == 2.0
+
+
+@pytest.mark.parametrize("source", ["features", "graph"])
+def test_record_holds_plain_values(features, source):
+    given = features if source == "features" else nearest_neighbors(features, 14)
+    config = replace(
+        QUICK, init=np.random.default_rng(0).normal(size=(N, 2)), optimizer=torch.optim.Adam, scheduler="ExponentialLR",
+        scheduler_kwargs={"gamma": 0.99},
+    )  # fmt: skip
+    record = embed(given, config).config.to_record()
+    assert record["init"] == "array"
+    assert record["optimizer"] == "Adam"
+    assert record["scheduler_kwargs"] == {"gamma": 0.99}
+    plain = (bool, int, float, str, dict, np.ndarray)
+    assert all(type(value) in plain for value in record.values()), record
+    assert None not in record.values()
+
+
+def test_configs_of_equal_presets_share_nothing_mutable():
+    one, two = tsne(), tsne()
+    assert isinstance(one, EmbeddingConfig)
+    assert one is not two
+    assert one.kwargs_affinity_out is None
+
+
+def test_output_affinity_refuses_unknown_normalisations():
+    with pytest.raises(ValueError, match="normalization"):
+        OutputAffinity(StudentT(), "foo")
+    assert resolve_output_affinity("student", {"dof": 2.0}) == OutputAffinity(StudentT(2.0))
+
+
+# --- threads ---
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "given"), [(None, 4, 4), (3, 4, 3), (-1, 4, 4), (-2, 4, 3), (-9, 4, 1), (16, 4, 16)]
+)
+def test_n_jobs_follows_scikit_learn(monkeypatch, asked, cores, given):
+    monkeypatch.setattr(backend, "available_cores", lambda: cores)
+    assert backend.resolve_n_jobs(asked) == given
+
+
+def test_available_cores_heed_slurm(monkeypatch):
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    assert backend.available_cores() >= 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert backend.available_cores() == 1
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 5])
+@pytest.mark.parametrize(("n_rows", "rows"), [(0, 10), (1, 10), (10, 10), (11, 10), (1000, 7)])
+def test_parallel_calls_every_range_once(n_jobs, n_rows, rows):
+    bounds, calls, lock = backend.chunk_bounds(n_rows, rows), [], threading.Lock()
+
+    def kernel(chunk, begin, end, argument):
+        with lock:
+            calls.append((chunk, begin, end, argument))
+
+    with backend.session(n_jobs):
+        assert backend.current_n_jobs() == n_jobs
+        backend.parallel(kernel, bounds, "x")
+    assert sorted(calls) == [(i, begin, end, "x") for i, (begin, end) in enumerate(bounds)]
+    assert [row for begin, end in bounds for row in range(begin, end)] == list(range(n_rows))
+    assert all(end - begin <= rows for begin, end in bounds)
+    assert backend.current_n_jobs() == 1
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_exceptions_of_kernels_propagate(n_jobs):
+    def kernel(chunk, begin, end):
+        if chunk == 3:
+            raise ArithmeticError("of a kernel")
+
+    with backend.session(n_jobs), pytest.raises(ArithmeticError, match="of a kernel"):
+        backend.parallel(kernel, backend.chunk_bounds(100, 10))

@@ -1,0 +1,182 @@
+"""Same machine, same seed: the same bits, whatever the number of threads, stage by stage."""
+
+import hashlib
+import multiprocessing
+import queue
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sc_nembed.engine import backend
+from sc_nembed.engine.affinity import EntropicAffinity, UMAPAffinity, UniformAffinity
+from sc_nembed.engine.features import checked_features
+from sc_nembed.engine.initialization import NAMES, start_positions
+from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.neighbors import KNN, nearest_neighbors
+from sc_nembed.engine.pipeline import embed
+from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.terms import Attraction, Partition
+from sc_nembed.engine.world import SERIAL
+
+N_JOBS = (1, 2, 8)
+
+
+@pytest.fixture(scope="module")
+def many() -> torch.Tensor:
+    """Enough cells for the grid and for several ranges of every kernel, a prime number of them."""
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(50, 12))[rng.integers(0, 50, 6007)] + 0.4 * rng.normal(size=(6007, 12))
+    return torch.from_numpy(cells.astype(np.float32))
+
+
+def bits(*tensors: torch.Tensor) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(tensor.numpy()).tobytes() for tensor in tensors)).hexdigest()[
+        :12
+    ]
+
+
+def stages(cells: torch.Tensor, n_jobs: int, method: str) -> dict[str, str]:
+    """The bits of every stage by name, so that the culprit is named."""
+    found = {}
+    with backend.session(n_jobs):
+        features = checked_features(cells, "euclidean")
+        graph = nearest_neighbors(features, 30, method=method)
+        found["features"], found["neighbors"] = bits(features), bits(graph.indices, graph.distances)
+        for affinity in (EntropicAffinity(10), UniformAffinity(), UMAPAffinity()):
+            matrix = affinity(graph)
+            name = type(affinity).__name__
+            found[name] = bits(
+                matrix.indptr, matrix.indices, matrix.weights, matrix.row_mass, torch.tensor(matrix.total)
+            )
+        matrix = EntropicAffinity(10)(graph)
+        for init in NAMES:
+            start, _ = start_positions(init, 5.0, features=features, matrix=matrix, n_components=2, seed=0)
+            found[f"init {init}"] = bits(start)
+        for name, make in RADIAL_SUMS.items():
+            plan = make(
+                StudentT(),
+                n_components=2,
+                tolerance=None,
+                device=torch.device("cpu"),
+                dtype=torch.float32,
+                world=SERIAL,
+            )
+            for term in (Attraction(matrix, StudentT()), Partition(plan, 1.0)):
+                force = term(start, value=True)
+                found[f"{type(term).__name__} {name}"] = bits(force.gradient, force.curvature, force.value)
+    return found
+
+
+@pytest.mark.parametrize("method", KNN)
+@pytest.mark.parametrize("cells", ["pbmc", "many"])
+def test_stages_have_the_same_bits_for_any_number_of_threads(cells, method, request):
+    cells = request.getfixturevalue(cells)
+    first = stages(cells, 1, method)
+    for n_jobs in (1, 2, 8):
+        again = stages(cells, n_jobs, method)
+        assert [name for name in first if again[name] != first[name]] == [], f"with {n_jobs} threads"
+
+
+def test_inverted_file_has_the_same_bits_for_any_number_of_threads(many, monkeypatch):
+    from sc_nembed.engine.neighbors import faiss
+
+    monkeypatch.setattr(faiss, "FLAT_CELLS", 1000)
+    found = set()
+    for n_jobs in N_JOBS:
+        with backend.session(n_jobs):
+            graph = nearest_neighbors(many, 30, method="faiss")
+        found.add(bits(graph.indices, graph.distances))
+    assert len(found) == 1
+
+
+def embedding_bits(source: torch.Tensor, n_jobs: int = 2, **changes) -> tuple[str, str]:
+    result = embed(source, replace(tsne(), n_jobs=n_jobs, **changes))
+    history = [torch.from_numpy(np.asarray(column, float)) for column in result.history.values()]
+    return bits(result.embedding), bits(*history)
+
+
+RUNS = {
+    "race": {},
+    "single": {"max_iter": 100},
+    "random start": {"max_iter": 60, "init": "random"},
+    "spectral start": {"max_iter": 60, "init": "spectral"},
+    "uniform": {"n_neighbors": 15, "max_iter": 60},
+    "Adam": {"optimizer": "Adam", "max_iter": 60},
+    "DeltaBarDelta": {"optimizer": "DeltaBarDelta", "max_iter": 60},
+    "3-D": {"n_components": 3, "max_iter": 60},
+    "faiss": {"backend": "faiss", "max_iter": 60},
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_embedding_has_the_same_bits_twice_and_for_any_number_of_threads(pbmc, name):
+    found = [embedding_bits(pbmc, n_jobs, **RUNS[name]) for n_jobs in (2, *N_JOBS)]
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("name", ["race", "uniform", "faiss"])
+def test_embedding_on_the_grid_has_the_same_bits_for_any_number_of_threads(many, name):
+    found = [embedding_bits(many, n_jobs, **RUNS[name]) for n_jobs in N_JOBS]
+    assert len(set(found)) == 1
+
+
+def test_another_seed_moves_a_random_start(pbmc):
+    one, two = (embedding_bits(pbmc, init="random", max_iter=20, random_state=seed) for seed in (0, 1))
+    assert one != two
+
+
+def test_seed_of_a_pca_start_does_not_matter(pbmc):
+    """Nothing else is random."""
+    one, two = (embedding_bits(pbmc, max_iter=20, random_state=seed) for seed in (0, 1))
+    assert one == two
+
+
+def test_python_threads_give_the_bits_of_a_run_alone(pbmc, many):
+    alone = [embedding_bits(cells, max_iter=40) for cells in (pbmc, many)]
+    with ThreadPoolExecutor(2) as pool:
+        together = [pool.submit(embedding_bits, cells, max_iter=40) for cells in (pbmc, many, pbmc, many)]
+        assert [future.result() for future in together] == alone * 2
+
+
+def test_run_inside_of_a_callback_gives_the_bits_of_a_run_alone(pbmc):
+    """The lock is taken twice by one thread, and the number of threads is that of the outer run afterwards."""
+    alone, inner = embedding_bits(pbmc, max_iter=30), []
+
+    def nested(info):
+        inner.append(embedding_bits(pbmc, n_jobs=1, max_iter=30))
+
+    outer = embed(pbmc, replace(tsne(), n_jobs=2, max_iter=30, check_interval=20), callbacks=[nested])
+    assert set(inner) == {alone}
+    assert bits(outer.embedding) == bits(embed(pbmc, replace(tsne(), n_jobs=2, max_iter=30)).embedding)
+
+
+def _embed_in_child(answers, cells, changes):
+    answers.put(embedding_bits(cells, **changes))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+@pytest.mark.parametrize("name", ["race", "faiss"])
+@pytest.mark.parametrize("cells", ["pbmc", "many"])
+def test_forked_child_embeds_after_its_parent_did(cells, name, request):
+    cells = request.getfixturevalue(cells)
+    expected = embedding_bits(cells, **RUNS[name])
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_embed_in_child, args=(answers, cells, RUNS[name]))
+    with warnings.catch_warnings():  # Python ≥ 3.12 warns of forks of processes with threads, which is what is tested
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
+    try:
+        found = answers.get(timeout=60)
+    except queue.Empty:
+        found = "the child hangs"
+    finally:
+        child.kill()
+        child.join()
+    assert found == expected
