@@ -42,7 +42,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
         "--data", default=os.environ.get("SC_NEMBED_DATA"), help="folder of the data sets; default: $SC_NEMBED_DATA"
     )
     parser.add_argument("--jobs", type=int, default=available_cores(), help="threads of every tool; default: all cores")
-    parser.add_argument("--output", type=Path, help="where to write the table; default: results/, for a complete run only")
+    parser.add_argument(
+        "--output", type=Path, help="where to write the table; default: results/, for a complete run only"
+    )
     return parser
 
 
@@ -65,7 +67,7 @@ def pca_start(features: np.ndarray, seed: int | None = None) -> np.ndarray:
     start *= 1e-4 / start[:, 0].std()
     if seed is not None:
         start += 1e-6 * np.random.default_rng(seed).normal(size=start.shape)
-    return start.astype(np.float32)
+    return np.ascontiguousarray(start, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def run_ours(
     return embed(torch.from_numpy(features), config), as_csr(recorded.matrices[0])
 
 
-def run_opentsne(affinities: sp.csr_matrix, start: np.ndarray, n_jobs: int, **options: object) -> tuple[np.ndarray, float]:
+def run_opentsne(
+    affinities: sp.csr_matrix, start: np.ndarray, n_jobs: int, **options: object
+) -> tuple[np.ndarray, float]:
     """The default 250 + 500 steps of openTSNE from P and a start: the embedding, and seconds."""
     model = openTSNE.TSNE(n_jobs=n_jobs, random_state=0, **options)
     given = openTSNE.affinity.PrecomputedAffinities(affinities, normalize=False)
@@ -123,7 +127,9 @@ def run_scikit(affinities: sp.csr_matrix, start: np.ndarray) -> tuple[np.ndarray
     scikit-learn takes no P; what its `fit` does after it has one is `_tsne`, with this learning rate set before.
     """
     model = ScikitTSNE(random_state=0)
-    model.learning_rate_ = np.maximum(len(start) / model.early_exaggeration / 4, 50)  # a float64, which the steps then are too
+    model.learning_rate_ = np.maximum(
+        len(start) / model.early_exaggeration / 4, 50
+    )  # a float64, which the steps then are too
     given = affinities.copy()  # exaggerated in place
     begin = time.perf_counter()
     embedding = model._tsne(given, 1, len(start), X_embedded=start.copy())
@@ -168,14 +174,18 @@ def vote_accuracy(labels: np.ndarray, neighbors: np.ndarray) -> float:
 def distance_correlation(features: np.ndarray, embedding: np.ndarray) -> float:
     """Spearman's correlation of the distances of 20 000 fixed random pairs."""
     left, right = np.random.default_rng(PAIRS_SEED).integers(len(features), size=(2, N_PAIRS))
-    distances = (np.linalg.norm(points[left].astype(np.float64) - points[right], axis=1) for points in (features, embedding))
+    distances = (
+        np.linalg.norm(points[left].astype(np.float64) - points[right], axis=1) for points in (features, embedding)
+    )
     return float(spearmanr(*distances).statistic)
 
 
 def machine() -> str:
     """Cores, processor, memory and how busy the machine was."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{available_cores()} cores of {_processor()}, {memory:.0f} GiB memory, load average {os.getloadavg()[0]:.1f}"
+    return (
+        f"{available_cores()} cores of {_processor()}, {memory:.0f} GiB memory, load average {os.getloadavg()[0]:.1f}"
+    )
 
 
 def _processor() -> str:

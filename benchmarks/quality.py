@@ -159,7 +159,9 @@ def parsed():
     parser.add_argument("--sets", help=f"comma-separated; available: {','.join(LABELS)}")
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="three small sets, one start")
-    parser.add_argument("--peers-from", type=Path, help="take the peers' measures from this file instead of running them")
+    parser.add_argument(
+        "--peers-from", type=Path, help="take the peers' measures from this file instead of running them"
+    )
     options = parser.parse_args()
     complete = not options.quick and options.sets is None and options.starts == 3
     options.sets = options.sets.split(",") if options.sets else list(QUICK if options.quick else LABELS)

@@ -53,7 +53,7 @@ class Plan(Protocol):
 
 
 RADIAL_SUMS = {"torch": exact.make, "fft": fft.make}
-EXACT_PAIRS = 4_000**2  # up to here n² pairs cost less than a grid (measured on two cores)
+EXACT_PAIRS = 5_000**2  # up to here n² pairs cost less than a grid (measured on two cores)
 EXACT_LIMIT = 50_000  # cells above which an exact sum is refused: minutes per hundred steps
 
 
