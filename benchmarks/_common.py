@@ -17,16 +17,17 @@ import openTSNE
 import scanpy as sc
 import scipy.sparse as sp
 import torch
-from sc_nembed.engine import presets
-from sc_nembed.engine.affinity import EntropicAffinity, InputAffinity
-from sc_nembed.engine.backend import available_cores
-from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
-from sc_nembed.engine.pipeline import EmbeddingResult, embed
 from scipy.spatial.distance import cdist
 from scipy.stats import mode, spearmanr
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE as ScikitTSNE
 from sklearn.neighbors import NearestNeighbors
+
+from sc_nembed.engine import presets
+from sc_nembed.engine.affinity import EntropicAffinity, InputAffinity
+from sc_nembed.engine.backend import available_cores
+from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
+from sc_nembed.engine.pipeline import EmbeddingResult, embed
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("sc-nembed", "openTSNE", "scikit-learn", "numpy", "torch", "numba", "faiss-cpu", "scanpy", "anndata")
@@ -62,7 +63,7 @@ def representation(adata: anndata.AnnData) -> np.ndarray:
 
 
 def pca_start(features: np.ndarray, seed: int | None = None) -> np.ndarray:
-    """Two principal components of standard deviation 1e-4, (n, 2) float32; with a seed, noise of 1 % of that is added."""
+    """Two principal components of standard deviation 1e-4, (n, 2) float32; with a seed, 1 % of noise is added."""
     start = PCA(2, svd_solver="full").fit_transform(features.astype(np.float64))
     start *= 1e-4 / start[:, 0].std()
     if seed is not None:
@@ -72,7 +73,7 @@ def pca_start(features: np.ndarray, seed: int | None = None) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Recorded:
-    """An input affinity that also keeps the P it made: the peers are given the very P that the engine's own run used."""
+    """An input affinity that also keeps the P it made: the peers are given the very P that the engine's run used."""
 
     affinity: InputAffinity
     matrices: list[AffinityMatrix] = field(default_factory=list)
@@ -122,14 +123,13 @@ def run_opentsne(
 
 
 def run_scikit(affinities: sp.csr_matrix, start: np.ndarray) -> tuple[np.ndarray, float]:
-    """The default 1 000 steps of scikit-learn from P and a start: the embedding, and seconds. It uses all cores by itself.
+    """The default 1 000 steps of scikit-learn from P and a start: the embedding, and seconds.
 
-    scikit-learn takes no P; what its `fit` does after it has one is `_tsne`, with this learning rate set before.
+    It takes no P; what its `fit` does once it has one is `_tsne`, with this learning rate. It uses all cores.
     """
     model = ScikitTSNE(random_state=0)
-    model.learning_rate_ = np.maximum(
-        len(start) / model.early_exaggeration / 4, 50
-    )  # a float64, which the steps then are too
+    # numpy's maximum, as there: a float64, which makes the steps float64 too
+    model.learning_rate_ = np.maximum(len(start) / model.early_exaggeration / 4, 50)
     given = affinities.copy()  # exaggerated in place
     begin = time.perf_counter()
     embedding = model._tsne(given, 1, len(start), X_embedded=start.copy())

@@ -1,13 +1,15 @@
-"""Claim: 45 000 cells are optimized at least 20 times, and embedded from their PCA at least 10 times, as fast as by openTSNE.
+"""Claim: 45 000 cells are optimized 20 times, and embedded from their PCA 10 times, as fast as by openTSNE, at least.
 
-45 000 cells of the mass-cytometry set, perplexity 30, two threads, CPU. (1) The optimization alone: sc_nembed with its race of
-early phases (the default) and without, openTSNE's 250 + 500 steps with its interpolation (FFT), all from one start and from the
-P of sc_nembed's own run. (2) The whole from `obsm["X_pca"]`: `sc_nembed.tl.neighbor_embedding` against `openTSNE.TSNE`, with
-their defaults. The tools take turns, after a small run of each; the table shows the median and the range. The KL
-divergences are exact (float64, all pairs): in (1) against the P used, in (2) against the P of exact neighbors.
+45 000 cells of the mass-cytometry set, perplexity 30, two threads, CPU. (1) The optimization alone: sc_nembed with its
+race of early phases (the default) and without, openTSNE's 250 + 500 steps with its interpolation (FFT), all from one
+start and from the P of sc_nembed's own run. (2) The whole from `obsm["X_pca"]`: `sc_nembed.tl.neighbor_embedding`
+against `openTSNE.TSNE`, with their defaults. The tools take turns, after a small run of each; the table shows the
+median and the range. The KL divergences are exact (float64, all pairs): in (1) against the P used, in (2) against the P
+of exact neighbors.
 
-    SC_NEMBED_DATA=folder python benchmarks/speed.py                     # writes benchmarks/results/speed.md
-    python benchmarks/speed.py --cells 12000 --repeats 1                # a try
+    export SC_NEMBED_DATA=folder
+    python benchmarks/speed.py                              # writes benchmarks/results/speed.md
+    python benchmarks/speed.py --cells 12000 --repeats 1    # a try
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import _common as common
 import anndata
 import numpy as np
 import openTSNE
-import sc_nembed as ne
 import scipy.sparse as sp
 import torch
+
+import sc_nembed as ne
 from sc_nembed.engine.features import checked_features
 from sc_nembed.engine.neighbors import nearest_neighbors
 
@@ -39,7 +42,7 @@ def features_of(options) -> np.ndarray:
 
 
 def take_turns(tools: dict[str, Callable[[], Timed]], n_repeats: int) -> dict[str, tuple[np.ndarray, list[float]]]:
-    """The last embedding of each tool and the seconds of all its runs; the tools alternate, so all meet the same weather."""
+    """The last embedding of each tool and the seconds of all its runs; taking turns, all meet the same weather."""
     seconds: dict[str, list[float]] = {name: [] for name in tools}
     embeddings = {}
     for repeat in range(n_repeats):
@@ -149,8 +152,8 @@ def main() -> None:
     found = [*optimizations(features, options), *wholes(features, options)]
     header = ["what", "sc_nembed s", "openTSNE s", "ratio", "KL sc_nembed", "KL openTSNE", "bar", "verdict"]
     explanation = (
-        f"{len(features)} cells of {SET}, {features.shape[1]} dimensions, perplexity 30, {options.jobs} threads each. Seconds: "
-        f"median of {options.repeats} (smallest – largest). KL: exact."
+        f"{len(features)} cells of {SET}, {features.shape[1]} dimensions, perplexity 30, {options.jobs} threads each. "
+        f"Seconds: median of {options.repeats} (smallest – largest). KL: exact."
     )
     paragraphs = [
         explanation,

@@ -25,12 +25,13 @@ from torch import Tensor
 BACKENDS = ("faiss",)
 _lock = threading.RLock()
 _n_jobs = 1
+_forked = False
 _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
+    global _lock, _forked
+    _lock, _forked = threading.RLock(), True
     _pools.clear()  # its threads did not survive the fork
 
 
@@ -107,6 +108,11 @@ def torch_threads(n_threads: int) -> Iterator[None]:
 def current_n_jobs() -> int:
     """Threads the running session may use."""
     return _n_jobs
+
+
+def openmp_threads() -> int:
+    """Threads for a library with an OpenMP team: one in a forked child, where waiting for the team never ends."""
+    return 1 if _forked else _n_jobs
 
 
 def chunk_bounds(n_rows: int, rows_per_chunk: int) -> list[tuple[int, int]]:

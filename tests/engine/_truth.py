@@ -54,6 +54,16 @@ def kl(affinity: np.ndarray, positions, *, dof=1.0) -> float:
     return loss(affinity, positions, dof=dof) + (present * np.log(present)).sum()
 
 
+def sparse_kl(matrix, positions) -> float:
+    """The same from an AffinityMatrix and Student kernels of dof 1, in memory for many cells."""
+    indptr, columns, weights = (part.numpy() for part in (matrix.indptr, matrix.indices, matrix.weights.double()))
+    positions = np.asarray(positions, float)
+    rows = np.repeat(np.arange(matrix.n_rows), np.diff(indptr))
+    sq_dist = ((positions[rows] - positions[columns]) ** 2).sum(1)
+    mass, _ = radial_sum(positions, positions, 0)
+    return float((weights * (np.log1p(sq_dist) + np.log(weights))).sum() + np.log(mass.sum()))
+
+
 def relative(found, expected) -> float:
     """Norm of the difference over the norm of the truth."""
     found, expected = np.asarray(found, float), np.asarray(expected, float)

@@ -112,7 +112,7 @@ def test_terms_are_stored_unweighted(matrix, affinity):
     history = run(matrix, repulsion_strength=0.4).history
     constant = (affinity[affinity > 0] * np.log(affinity[affinity > 0])).sum()
     np.testing.assert_allclose(
-        history["loss"], history["attraction"] + 0.4 * history["repulsion"] + constant, rtol=1e-12
+        history["loss"], history["attraction"] + 0.4 * history["repulsion"] + constant, rtol=1e-6
     )
 
 
@@ -325,7 +325,7 @@ from dataclasses import replace
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
-n = 5000
+n = 6000
 ring = (torch.arange(n)[:, None] + torch.tensor([1, 2, 3])) % n
 graph = KnnGraph(ring.int(), torch.ones(n, 3))
 config = replace(tsne(), init="random", max_iter=4, check_interval=4, early_exaggeration_iter=0)

@@ -15,7 +15,7 @@ def search(features: Tensor, k: int) -> Tensor:
     n = features.shape[0]
     sq_norm = features.square().sum(1)
     blocks = []
-    with backend.torch_threads(backend.current_n_jobs() if features.device.type == "cpu" else 1):
+    with backend.torch_threads(backend.openmp_threads() if features.device.type == "cpu" else 1):
         for rows in torch.arange(n, device=features.device).split(max(1, BLOCK_PAIRS // n)):
             sq_dist = torch.addmm(sq_norm[None, :], features[rows], features.T, alpha=-2)  # ‖x‖² is the same for a row
             blocks.append(sq_dist.topk(min(k + 1, n), dim=1, largest=False, sorted=False).indices)

@@ -24,7 +24,7 @@ def search(features: Tensor, k: int) -> Tensor:
     points = backend.as_array(features.cpu())
     n, n_features = points.shape
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(backend.current_n_jobs())
+    faiss.omp_set_num_threads(backend.openmp_threads())
     try:
         if n <= FLAT_CELLS:
             index = faiss.IndexFlatL2(n_features)
