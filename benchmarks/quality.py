@@ -12,7 +12,8 @@ nearest neighbors; accuracy of a label's vote among the 10 nearest others in the
     python benchmarks/quality.py --sets paul15,pbmc4k --starts 1
     python benchmarks/quality.py --peers-from benchmarks/results/.cache.json   # sc_nembed alone; peers as last measured
 
-With all starts, the peers' measures are kept in results/.cache.json after each set. pbmc68k_reduced needs no data folder.
+With all three starts, the peers' measures are kept in results/.cache.json after each set. pbmc68k_reduced needs no data
+folder.
 """
 
 from __future__ import annotations

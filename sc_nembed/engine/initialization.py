@@ -121,7 +121,7 @@ def start_positions(
     if named:
         positions, used = _named(init, features, matrix, n_components, seed)
     else:
-        positions, used = init.detach().cpu().float().clone(), "array"
+        positions, used = init.detach().cpu().float().clone(memory_format=torch.contiguous_format), "array"
     if scaling is None or scaling == "keep":
         return positions, used
     if named:

@@ -53,6 +53,7 @@ class RunState:
     damping: float = 1.0  # factor on the rate, halved whenever the run explodes
     setting: Setting | None = None  # of the last step, and the rate it was done with
     rate: float = math.nan
+    start_loss: float = math.nan  # what an explosion is measured by
     history: tuple[dict[str, float], ...] = ()
     stop_reason: str | None = None
 
@@ -97,7 +98,9 @@ class _Run:
             if last and not final:
                 return self.state
             check = self._is_due(last)
-            forces = self.forces(value=check)
+            forces = self.forces(value=check or self.state.step == 0)
+            if self.state.step == 0:
+                self.state = replace(self.state, start_loss=self._loss(forces))
             if check:
                 if not self.check(forces):
                     index = self._go_back(*good)
@@ -114,18 +117,21 @@ class _Run:
 
     def check(self, forces: dict[str, Force]) -> bool:
         """Add a row to the history, unless the run has exploded."""
-        state, values = self.state, {name: float(force.value) for name, force in forces.items()}
-        loss = sum(self.rules.strength[name] * value for name, value in values.items()) + self.rules.offset
+        state, loss = self.state, self._loss(forces)
         gradient, _ = weighted_sum([(state.setting.weights[name], force) for name, force in forces.items()])
         grad_norm = reductions.norm(gradient)
-        first = state.history[0]["loss"] if state.history else loss
-        if not math.isfinite(loss) or not math.isfinite(grad_norm) or loss > 2 * abs(first) + 10:
+        if not math.isfinite(loss) or not math.isfinite(grad_norm) or loss > 2 * abs(state.start_loss) + 10:
             return False
         row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
-        row |= {"exaggeration": state.setting.weights["attraction"]} | values
+        row |= {"exaggeration": state.setting.weights["attraction"]}
+        row |= {name: float(force.value) for name, force in forces.items()}
         kept = state.history[:-1] if state.history and state.history[-1]["iteration"] == state.step else state.history
         self.state = replace(state, history=(*kept, row))
         return True
+
+    def _loss(self, forces: dict[str, Force]) -> float:
+        """The objective at exaggeration 1."""
+        return sum(self.rules.strength[name] * float(force.value) for name, force in forces.items()) + self.rules.offset
 
     def _is_due(self, last: bool) -> bool:
         done, history = self.state.step, self.state.history

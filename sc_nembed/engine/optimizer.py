@@ -74,27 +74,51 @@ class PreconditionedNesterov:
     max_step_span: float = 0.03
 
     def start(self, positions, setting, state):
-        return torch.zeros_like(positions) if state is None else state  # the velocity lives through phases
+        if state is not None:
+            return state  # the velocity lives through phases
+        return torch.zeros_like(positions), longest_side(*bounding_box(positions))
 
     def step(self, positions, forces, state, options):
-        rate, momentum = options["lr"], options["momentum"]
+        velocity, span = state
+        max_step = max(self.max_step, self.max_step_span * span)
+        move = self._fused if backend.is_fused(positions) else self._plain
+        return move(positions, velocity, forces, options["lr"], options["momentum"], max_step)
+
+    @staticmethod
+    def _fused(positions, velocity, forces, rate, momentum, max_step):
+        if len(forces) == 2 and forces[0][1].curvature.shape[0] > 1:
+            (weight, force), (other_weight, other) = forces
+        else:
+            gradient, curvature = weighted_sum(forces)
+            weight, force = 1.0, Force(gradient, None, curvature)
+            other_weight, other = 0.0, force
+        bounds = backend.chunk_bounds(positions.shape[0], ROWS)
+        sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
+        backend.parallel(
+            fused.nesterov, bounds, positions.numpy(), velocity.numpy(),
+            np.float32(weight), backend.as_array(force.gradient), backend.as_array(force.curvature),
+            np.float32(other_weight), backend.as_array(other.gradient), backend.as_array(other.curvature),
+            np.float32(rate), np.float32(momentum), np.float32(max_step), sides,
+        )  # fmt: skip
+        return positions, (velocity, longest_side(sides[:, 0].min(0), sides[:, 1].max(0)))
+
+    @staticmethod
+    def _plain(positions, velocity, forces, rate, momentum, max_step):
         gradient, curvature = weighted_sum(forces)
-        lower, upper = bounding_box(positions)
-        max_step = max(self.max_step, self.max_step_span * float((upper - lower).max()))
-        if backend.is_fused(positions):
-            backend.parallel(
-                fused.nesterov, backend.chunk_bounds(positions.shape[0], ROWS), positions.numpy(), state.numpy(),
-                gradient.numpy(), curvature.numpy(), np.float32(rate), np.float32(momentum), np.float32(max_step),
-            )  # fmt: skip
-            return positions, state
         move = gradient * (rate / curvature)[:, None]
-        velocity = momentum * state - move
+        velocity = momentum * velocity - move
         length = velocity.norm(dim=1, keepdim=True)
         velocity = torch.where(length > max_step, velocity * (max_step / length), velocity)
-        return positions + momentum * velocity - move, velocity
+        positions = positions + momentum * velocity - move
+        return positions, (velocity, longest_side(*bounding_box(positions)))
 
     def copy(self, state):
-        return state.clone()
+        return state[0].clone(), state[1]
+
+
+def longest_side(lower: np.ndarray, upper: np.ndarray) -> float:
+    """Longest side of a box."""
+    return float((upper - lower).max())
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def effective(
     out_name, out_kwargs = describe(config.output_affinity())
     return replace(
         config,
-        affinity_in=names.get(type(affinity), str(affinity)) if affinity is not None else None,
+        affinity_in=names.get(type(affinity), affinity),  # one of somebody else's keeps its own name
         perplexity=affinity.perplexity if isinstance(affinity, EntropicAffinity) else None,
         n_neighbors=graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None,
         max_iter=n_steps(path),

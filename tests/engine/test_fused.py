@@ -98,11 +98,15 @@ def gather(dtype, n, n_components, dof):
 
 
 def nesterov_step(dtype, n, n_components, dof):
-    positions = points(n, n_components, dtype)
-    velocity = points(n, n_components, dtype, 1, 0.3)
-    force = Force(points(n, n_components, dtype, 2), None, points(n, 1, dtype, 3)[:, 0].abs() + 5)
-    moved, velocity = PreconditionedNesterov().step(positions, [(1.5, force)], velocity, {"lr": 1.3, "momentum": 0.9})
-    return {"positions": moved, "velocity": velocity}
+    """Two steps, of one force and of two; the limit acts on some cells."""
+    positions, optimizer = points(n, n_components, dtype), PreconditionedNesterov()
+    one = Force(points(n, n_components, dtype, 2), None, points(n, 1, dtype, 3)[:, 0].abs() + 5)
+    two = Force(points(n, n_components, dtype, 4), None, torch.full((1,), 0.5, dtype=dtype))
+    state = optimizer.start(positions, None, None)
+    for forces in ([(1.5, one)], [(1.5, one), (0.3, two)]):
+        positions, state = optimizer.step(positions, forces, state, {"lr": 1.3, "momentum": 0.9})
+    velocity, span = state
+    return {"positions": positions, "velocity": velocity, "span": torch.tensor(span)}
 
 
 def added_forces(dtype, n, n_components, dof):

@@ -468,9 +468,11 @@ def test_anchor_pulls_to_the_scaled_start(matrix):
 def test_precisions_agree_over_a_run(matrix):
     """The plain torch functions in float64 and the fused ones in float32 walk the same way, until chaos sets in."""
     ramp = (Phase("early", 30, {"attraction": Ramp(4.0, 1.0, "geometric"), "repulsion": 1.0}, 1.0, 0.9),)
-    single, double = (
-        optimize(some_state(dtype), rules(objective(matrix, dtype)), ramp) for dtype in (torch.float32, torch.float64)
-    )
+    with backend.session(1):
+        single, double = (
+            optimize(some_state(dtype), rules(objective(matrix, dtype)), ramp)
+            for dtype in (torch.float32, torch.float64)
+        )
     assert _truth.relative(single.positions, double.positions) <= 1e-3
 
 

@@ -88,9 +88,8 @@ def test_preconditioned_nesterov_limits_the_velocity(dtype):
         (PreconditionedNesterov(0.5, 1e-3), 0.5),
     ):
         before = positions.clone()
-        moved, velocity = optimizer.step(
-            before.clone(), [(1.0, force)], torch.zeros_like(before), {"lr": 1.0, "momentum": 0.9}
-        )
+        state = optimizer.start(before, setting(), None)
+        moved, (velocity, _) = optimizer.step(before.clone(), [(1.0, force)], state, {"lr": 1.0, "momentum": 0.9})
         free = -force.gradient / force.curvature[:, None]
         length = free.norm(dim=1, keepdim=True)
         expected = torch.where(length > limit, free * limit / length, free)
@@ -100,9 +99,10 @@ def test_preconditioned_nesterov_limits_the_velocity(dtype):
 
 
 def test_preconditioned_nesterov_keeps_its_velocity_through_phases():
-    optimizer, velocity = PreconditionedNesterov(), some_positions()
-    assert optimizer.start(some_positions(), setting(), velocity) is velocity
-    assert optimizer.copy(velocity).data_ptr() != velocity.data_ptr()
+    optimizer, state = PreconditionedNesterov(), (some_positions(), 3.0)
+    assert optimizer.start(some_positions(), setting(), state) is state
+    assert optimizer.copy(state)[0].data_ptr() != state[0].data_ptr()
+    assert optimizer.copy(state)[1] == 3.0
 
 
 def test_delta_bar_delta_by_hand():

@@ -244,6 +244,7 @@ def outcomes(python):
     """What comes out of odd positions, each in a child: a kernel without bounds checks takes its process down."""
     code = """
 import os, torch
+torch.set_num_threads(1)  # its threads would not survive the forks
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.world import SERIAL
@@ -257,6 +258,7 @@ def outcome(make, positions):
     return "right" if right else "finite" if mass.isfinite().all() else "not finite"
 """
     for name in RADIAL_SUMS:
+        code += f'outcome(RADIAL_SUMS["{name}"], torch.rand(300, 2))\n'  # so that the children have it compiled
         for odd, positions in ODD_POSITIONS.items():
             code += f"""
 child = os.fork()

@@ -9,14 +9,16 @@ from . import kernel
 
 @kernel
 def bounding_box(chunk, begin, end, points, lower, upper):
-    """Smallest and largest coordinate of the rows of a range, per dimension."""
+    """Smallest and largest coordinate of the rows of a range, per dimension; NaN where one is not finite."""
     for d in range(points.shape[1]):
         low = high = points[begin, d]
+        broken = np.float32(0)
         for i in range(begin, end):
             value = points[i, d]
             low = min(low, value)
             high = max(high, value)
-        lower[chunk, d], upper[chunk, d] = low, high
+            broken += value * np.float32(0)  # NaN once a value is NaN or infinite, which a comparison passes over
+        lower[chunk, d], upper[chunk, d] = low + broken, high + broken
 
 
 @kernel
@@ -39,19 +41,33 @@ def dot(chunk, begin, end, left, right, partial):
 
 
 @kernel
-def nesterov(chunk, begin, end, positions, velocity, gradient, curvature, rate, momentum, max_step):
-    """U ← m·u − s·g with |uᵢ| ≤ max_step, then z ← z + m·u − s·g, where s = rate / curvature; both in place."""
+def nesterov(
+    chunk, begin, end, positions, velocity, weight, gradient, curvature, other_weight, other_gradient, other_curvature,
+    rate, momentum, max_step, sides
+):  # fmt: skip
+    """u ← m·u − s·g with |uᵢ| ≤ max_step, then z ← z + m·u − s·g, where s = rate / curvature; both in place.
+
+    g and the curvature are weighted sums of two forces. `sides[chunk]` gets the box of the range's new positions.
+    """
     n_components = positions.shape[1]
+    stride = 1 if other_curvature.shape[0] > 1 else 0
+    for d in range(n_components):
+        sides[chunk, 0, d], sides[chunk, 1, d] = np.inf, -np.inf
     for i in range(begin, end):
-        step = rate / curvature[i]
+        step = rate / (weight * curvature[i] + other_weight * other_curvature[i * stride])
         sq_norm = np.float32(0)
         for d in range(n_components):
-            moved = momentum * velocity[i, d] - step * gradient[i, d]
+            pull = step * (weight * gradient[i, d] + other_weight * other_gradient[i, d])
+            moved = momentum * velocity[i, d] - pull
             velocity[i, d] = moved
+            positions[i, d] -= pull
             sq_norm += moved * moved
         shrink = np.float32(1)
         if sq_norm > max_step * max_step:
             shrink = max_step / np.sqrt(sq_norm)
         for d in range(n_components):
             velocity[i, d] *= shrink
-            positions[i, d] += momentum * velocity[i, d] - step * gradient[i, d]
+            place = positions[i, d] + momentum * velocity[i, d]
+            positions[i, d] = place
+            sides[chunk, 0, d] = min(sides[chunk, 0, d], place)
+            sides[chunk, 1, d] = max(sides[chunk, 1, d], place)

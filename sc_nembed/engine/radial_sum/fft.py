@@ -29,6 +29,7 @@ From 5 000 points on the grid is coarser: an error of a few per cent of the smal
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,7 +148,7 @@ class FftSum:
             self._grids = {shape: np.empty(shape, np.float32)}
         return self._grids[shape]
 
-    def field(self, sources: Tensor, weights: Tensor | None = None) -> GridField:
+    def field(self, sources: Tensor, weights: Tensor | None = None) -> Field:
         return self._field(sources, weights, *bounding_box(sources))
 
     def __call__(self, targets, sources, first, weights=None):
@@ -157,7 +158,9 @@ class FftSum:
             lower, upper = np.minimum(lower, lower_targets), np.maximum(upper, upper_targets)
         return self._field(sources, weights, lower, upper)(targets, first)
 
-    def _field(self, sources: Tensor, weights: Tensor | None, lower: np.ndarray, upper: np.ndarray) -> GridField:
+    def _field(self, sources: Tensor, weights: Tensor | None, lower: np.ndarray, upper: np.ndarray) -> Field:
+        if not np.isfinite(upper - lower).all():
+            return _nowhere  # a run that diverged; its checks see it by the values
         n_sources = sources.shape[0]
         if weights is None:
             weights, total_weight = sources.new_ones(n_sources), float(n_sources)
@@ -174,6 +177,14 @@ class FftSum:
             density = _spread_torch(sources, weights, low, spacing, nodes)
             potential = _convolve_torch(density, kind)
         return GridField(self, sources, weights, lower, upper, low, spacing, potential, kind, total_weight)
+
+
+Field = Callable[[Tensor, "int | None"], tuple[Tensor, Tensor]]
+
+
+def _nowhere(targets: Tensor, first: int | None) -> tuple[Tensor, Tensor]:
+    """The field of sources that are not all finite."""
+    return targets.new_full((targets.shape[0],), torch.nan), torch.full_like(targets, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -194,7 +205,7 @@ class GridField:
     def __call__(self, targets: Tensor, first: int | None) -> tuple[Tensor, Tensor]:
         if first is None:
             lower, upper = bounding_box(targets)
-            if (lower < self.lower).any() or (upper > self.upper).any():
+            if not ((lower >= self.lower).all() and (upper <= self.upper).all()):
                 both = np.minimum(lower, self.lower), np.maximum(upper, self.upper)
                 return self.plan._field(self.sources, self.weights, *both)(targets, None)
         own = None if first is None else self.weights[first : first + targets.shape[0]]
