@@ -7,6 +7,7 @@ finite or explodes takes the run back to the last good check with half the rate;
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class RunState:
     positions: Tensor  # (n, d)
     start: Tensor  # (n, d) centred, what an anchor pulls to
     optimizer: Any = None
+    scheduler: RateScheduler | None = None
     step: int = 0
     damping: float = 1.0  # factor on the rate, halved whenever the run explodes
     setting: Setting | None = None  # of the last step, and the rate it was done with
@@ -59,7 +61,8 @@ class RunState:
 
     def copied(self, optimizer: Optimizer) -> RunState:
         kept = None if self.optimizer is None else optimizer.copy(self.optimizer)
-        return replace(self, positions=self.positions.clone(), optimizer=kept)
+        scheduler = copy.deepcopy(self.scheduler)
+        return replace(self, positions=self.positions.clone(), optimizer=kept, scheduler=scheduler)
 
 
 def optimize(
@@ -86,7 +89,6 @@ class _Run:
 
     def __init__(self, state: RunState, rules: Rules, label: str) -> None:
         self.state, self.rules, self.label = state, rules, label
-        self.scheduler: RateScheduler | None = None
         self.last_weights: dict[str, float] | None = None  # of the objective that is minimised in the end
 
     def through(self, settings: list[Setting], final: bool) -> RunState:
@@ -161,31 +163,32 @@ class _Run:
         answers = [callback(info) for callback in self.rules.callbacks]
         if any(answers):
             return "callback"
-        if self.scheduler is not None:
-            self.scheduler.see(row["loss"])
+        if self.state.scheduler is not None:
+            self.state.scheduler.see(row["loss"])
         # a small gradient ends the run only where nothing is exaggerated any more
         converged = self.state.setting.weights == self.last_weights and row["grad_norm"] < self.rules.min_grad_norm
         return "min_grad_norm" if converged else None
 
     def _step(self, setting: Setting, forces: dict[str, Force]) -> None:
         state, optimizer = self.state, self.rules.optimizer
-        kept = state.optimizer
+        kept, scheduler = state.optimizer, state.scheduler
         if setting.first or kept is None:
             kept = optimizer.start(state.positions, setting, kept)
             if self.rules.scheduler is not None:
-                self.scheduler = RateScheduler(self.rules.scheduler, self.rules.scheduler_kwargs, optimizer, setting)
+                scheduler = RateScheduler(self.rules.scheduler, self.rules.scheduler_kwargs, optimizer, setting)
         options = {"lr": setting.learning_rate, "momentum": setting.momentum}
-        if self.scheduler is not None:
-            options |= self.scheduler.options()
+        if scheduler is not None:
+            options |= scheduler.options()
         options["lr"] *= state.damping
         weighted = [(setting.weights[name], force) for name, force in forces.items()]
         positions, kept = optimizer.step(state.positions, weighted, kept, options)
         if setting.phase.anchor:
             positions = _pulled(positions, state.start, setting.phase.anchor)
-        if self.scheduler is not None:
-            self.scheduler.advance()
+        if scheduler is not None:
+            scheduler.advance()
+        step, rate = state.step + 1, options["lr"]
         self.state = replace(
-            state, positions=positions, optimizer=kept, step=state.step + 1, setting=setting, rate=options["lr"]
+            state, positions=positions, optimizer=kept, scheduler=scheduler, step=step, setting=setting, rate=rate
         )
 
 

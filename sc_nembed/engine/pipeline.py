@@ -80,7 +80,7 @@ def embed(
         taking_part = participants(matrix)
         matrix, features = taking_part.matrix, taking_part.of(features)
         with _timed(seconds, "init"):
-            start, scaling, init = _start(config, matrix, features, taking_part.members)
+            start, scaling, init = _start(config, _n_obs(source), matrix, features, taking_part.members)
         with _timed(seconds, "optimize"):
             raced = _races(config, source, features)
             schedule = config.schedule(config, matrix, raced)
@@ -165,12 +165,18 @@ def _search(config: EmbeddingConfig, features: Tensor, device: torch.device) -> 
     return "torch" if features.shape[0] <= EXACT_CELLS or device.type == "cuda" else "faiss"
 
 
-def _start(config: EmbeddingConfig, matrix: AffinityMatrix, features: Tensor | None, members: Tensor | None):
+def _start(
+    config: EmbeddingConfig, n_obs: int, matrix: AffinityMatrix, features: Tensor | None, members: Tensor | None
+):
     init, scaling = config.init, config.init_scaling
     if isinstance(init, str):
         scaling = config.named_init_scaling if scaling is None else scaling
     else:
         init = torch.as_tensor(init)
+        if init.shape != (n_obs, config.n_components):
+            raise ValueError(f"`init` must have the shape {(n_obs, config.n_components)}; got {tuple(init.shape)}.")
+        if not torch.isfinite(init).all():
+            raise ValueError("`init` has NaN or infinite values.")
         if members is not None:
             init = init[members]
     start, used = start_positions(

@@ -94,12 +94,10 @@ def _preconditioned(config: EmbeddingConfig) -> tuple[Phase, ...]:
     """
     n_steps = 150 if config.max_iter is None else config.max_iter
     early, late = _early_coeff(config, 4.0), _late(config)
-    if config.early_exaggeration_iter is None:
-        constant = ramp = int(0.15 * n_steps)
-    else:
-        total = _early_iter(config, n_steps)
-        constant, ramp = total // 2, total - total // 2
-    down = Ramp(early, late, "geometric")
+    n_early = 2 * int(0.15 * n_steps) if config.early_exaggeration_iter is None else _early_iter(config, n_steps)
+    constant, ramp = (n_early + 1) // 2, n_early // 2
+    # each of these steps is exaggerated: the ramp stops one step before it arrives
+    down = Ramp(early, early * (late / early) ** ((ramp - 1) / max(ramp, 1)), "geometric")
     momentum = 0.99 if n_steps <= 120 else 0.98
     phases = (
         Phase("early exaggeration", constant, _weights(config, early), _rate(config, 1.0), 0.90),

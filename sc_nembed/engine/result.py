@@ -12,7 +12,7 @@ from .affinity import AFFINITIES, EntropicAffinity, InputAffinity
 from .config import EmbeddingConfig
 from .graph import AffinityMatrix, KnnGraph
 from .output_affinity import describe
-from .schedule import Phase, Ramp, n_steps
+from .schedule import Phase, unroll
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,9 @@ def effective(
     init_scaling: float | str | None,
 ) -> EmbeddingConfig:
     """The configuration with the values that took effect."""
-    early = [phase for phase in path if phase.name in ("early exaggeration", "annealing")]
-    coeff, late = early[0].weights["attraction"] if early else None, path[-1].weights["attraction"]
+    exaggerations = [setting.weights["attraction"] for setting in unroll(path)]
+    late = 1.0 if config.exaggeration is None else float(config.exaggeration)
+    early = [value for value in exaggerations if value != late]
     names = {kind: name for name, kind in AFFINITIES.items()}
     out_name, out_kwargs = describe(config.output_affinity())
     return replace(
@@ -70,10 +71,10 @@ def effective(
         affinity_in=names.get(type(affinity), affinity),  # one of somebody else's keeps its own name
         perplexity=affinity.perplexity if isinstance(affinity, EntropicAffinity) else None,
         n_neighbors=graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None,
-        max_iter=n_steps(path),
-        early_exaggeration_coeff=coeff.first if isinstance(coeff, Ramp) else coeff,
-        early_exaggeration_iter=n_steps(early),
-        exaggeration=late.last if isinstance(late, Ramp) else late,
+        max_iter=len(exaggerations),
+        early_exaggeration_coeff=early[0] if early else None,
+        early_exaggeration_iter=len(early),
+        exaggeration=late,
         affinity_out=out_name,
         kwargs_affinity_out=out_kwargs,
         device=str(backend.resolve_device(config.device)),

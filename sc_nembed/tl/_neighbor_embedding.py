@@ -91,8 +91,8 @@ def neighbor_embedding(
         Output affinity ("student" or an instance or class of `sc_nembed.engine.output_affinity`) and its arguments,
         e.g. `{"dof": 0.5}`.
     perplexity
-        Smooth number of neighbors of the entropic affinity, at least 1; several give the multi-scale mixture. Three
-        times as many neighbors are searched; where there are fewer it is lowered to a third of them.
+        Smooth number of neighbors of the entropic affinity, at least 1; several give the mean of their affinities.
+        Three times as many neighbors are searched; where there are fewer it is lowered to a third of them.
     n_neighbors
         Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named
         graph: keep that many.

@@ -15,6 +15,7 @@ from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.optimizer import PreconditionedNesterov, weighted_sum
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.radial_sum import _splines as splines
 from sc_nembed.engine.terms import Attraction, Force, Partition
 from sc_nembed.engine.world import SERIAL
 
@@ -73,7 +74,7 @@ def exact_sum(dtype, n, n_components, dof):
 def spread(dtype, n, n_components, dof):
     cloud, weights, low = points(n, 2, dtype), points(n, 1, dtype, 3)[:, 0].abs(), np.array([-60.0, -61.0])
     if dtype == torch.float64:
-        return {"grid": fft._spread_torch(cloud, weights, low, 0.5, (250, 260))}
+        return {"grid": splines.spread(cloud, weights, low, 0.5, (250, 260))}
     return {
         "grid": torch.from_numpy(
             fft._spread_fused(cloud, weights, low, 0.5, (250, 260), lambda s: np.full(s, np.nan, "f4"))
@@ -86,7 +87,7 @@ def gather(dtype, n, n_components, dof):
     cloud, weights = points(n, 2, torch.float64), points(n, 1, torch.float64, 3)[:, 0].abs()
     field = plan("fft", torch.float64, dof=dof).field(cloud, weights)
     if dtype == torch.float64:
-        mass, push = fft._gather_torch(cloud, weights, field)
+        mass, push = field(cloud, 0)
     else:
         single = replace(
             field,

@@ -71,7 +71,7 @@ def test_parameter_changes_the_picture_and_is_recorded(given, recorded, usual):
 def test_early_exaggeration_lasts_as_long_as_asked():
     _, record = embedded(early_exaggeration_iter=12, max_iter=30, check_interval=1)
     exaggerated = record["history"]["exaggeration"] > 1
-    np.testing.assert_array_equal(record["history"]["iteration"][exaggerated], np.arange(1, 12))  # the ramp ends at 1
+    np.testing.assert_array_equal(record["history"]["iteration"][exaggerated], np.arange(1, 13))
     assert (record["history"]["exaggeration"][:6] == 4).all()
 
 

@@ -21,7 +21,7 @@ ROWS = 1024
 class EntropicAffinity:
     """Gaussian affinities whose every row has the entropy log `perplexity`; symmetrised, they are t-SNE's P.
 
-    Several perplexities give the mean of their affinities, the multi-scale mixture (Lee et al. 2015; Kobak & Berens
+    Several perplexities give the mean of their affinities, a multi-scale one (Lee et al. 2015; Kobak & Berens
     2019). Sums to 1; the diagonal is empty; distances enter squared, exp(−β d²) (van der Maaten & Hinton 2008).
     """
 

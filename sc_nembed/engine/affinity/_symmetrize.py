@@ -43,7 +43,8 @@ def symmetrize(
     backend.parallel(fused.count_union, bounds, indptr, indices, t_indptr, rows, sizes)
     out_indptr = np.concatenate([[0], np.cumsum(sizes)])
     out_indices, out_weights = np.empty(out_indptr[-1], np.int32), np.empty(out_indptr[-1], np.float32)
-    scale = 1 / row_mass.sum() if normalize else 1.0
+    mass = row_mass.sum() if normalize else 1.0
+    scale = 1 / mass if mass > 0 else 0.0
     backend.parallel(
         fused.fill_union, bounds, indptr, indices, weights, t_indptr, rows, values, fuzzy_union, np.float32(scale),
         out_indptr, out_indices, out_weights,

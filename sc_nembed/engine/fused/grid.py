@@ -7,6 +7,8 @@ from numba import njit
 
 from . import FAST, kernel
 
+FIRST = np.float32(1.5)  # where the first point lies, in nodes: splines reach one node back, half a node is to spare
+
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
 def _splines(offset):
@@ -35,8 +37,8 @@ def spread(chunk, begin, end, points, weights, low, inverse_spacing, grids):
     grid = grids[chunk]
     grid[:] = 0
     for i in range(begin, end):
-        x = (points[i, 0] - low[0]) * inverse_spacing
-        y = (points[i, 1] - low[1]) * inverse_spacing
+        x = (points[i, 0] - low[0]) * inverse_spacing + FIRST
+        y = (points[i, 1] - low[1]) * inverse_spacing + FIRST
         column, row = np.uint32(x), np.uint32(y)
         wx = _splines(x - np.float32(column))
         wy = _splines(y - np.float32(row))
@@ -82,8 +84,8 @@ def gather(chunk, begin, end, points, own, low, inverse_spacing, potential, near
     """
     half = np.float32(0.5) * inverse_spacing
     for i in range(begin, end):
-        x = (points[i, 0] - low[0]) * inverse_spacing
-        y = (points[i, 1] - low[1]) * inverse_spacing
+        x = (points[i, 0] - low[0]) * inverse_spacing + FIRST
+        y = (points[i, 1] - low[1]) * inverse_spacing + FIRST
         column, row = np.uint32(x), np.uint32(y)
         offset_x, offset_y = x - np.float32(column), y - np.float32(row)
         wx, dx = _splines(offset_x), _spline_slopes(offset_x)

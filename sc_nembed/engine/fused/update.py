@@ -51,8 +51,25 @@ def nesterov(
     """
     n_components = positions.shape[1]
     stride = 1 if other_curvature.shape[0] > 1 else 0
+    far = np.float32(np.inf)
+    low_x, low_y, high_x, high_y = far, far, -far, -far
+    if n_components == 2:  # coordinates in registers: three times as fast
+        for i in range(begin, end):
+            step = rate / (weight * curvature[i] + other_weight * other_curvature[i * stride])
+            pull_x = step * (weight * gradient[i, 0] + other_weight * other_gradient[i, 0])
+            pull_y = step * (weight * gradient[i, 1] + other_weight * other_gradient[i, 1])
+            move_x, move_y = momentum * velocity[i, 0] - pull_x, momentum * velocity[i, 1] - pull_y
+            sq_norm = move_x * move_x + move_y * move_y
+            shrink = max_step / np.sqrt(sq_norm) if sq_norm > max_step * max_step else np.float32(1)
+            move_x, move_y = move_x * shrink, move_y * shrink
+            x, y = positions[i, 0] + momentum * move_x - pull_x, positions[i, 1] + momentum * move_y - pull_y
+            velocity[i, 0], velocity[i, 1] = move_x, move_y
+            positions[i, 0], positions[i, 1] = x, y
+            low_x, high_x, low_y, high_y = min(low_x, x), max(high_x, x), min(low_y, y), max(high_y, y)
+        sides[chunk, 0, 0], sides[chunk, 0, 1], sides[chunk, 1, 0], sides[chunk, 1, 1] = low_x, low_y, high_x, high_y
+        return
     for d in range(n_components):
-        sides[chunk, 0, d], sides[chunk, 1, d] = np.inf, -np.inf
+        sides[chunk, 0, d], sides[chunk, 1, d] = far, -far
     for i in range(begin, end):
         step = rate / (weight * curvature[i] + other_weight * other_curvature[i * stride])
         sq_norm = np.float32(0)

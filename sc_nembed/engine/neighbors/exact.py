@@ -11,8 +11,11 @@ BLOCK_PAIRS = 1 << 24  # distances held at once
 
 
 def search(features: Tensor, k: int) -> Tensor:
-    """Candidates (n, k + 1) int64: the smallest ‖x‖² + ‖y‖² − 2⟨x, y⟩ of every row."""
-    n = features.shape[0]
+    """Candidates (n, k + 1) int64: the smallest ‖x‖² + ‖y‖² − 2⟨x, y⟩ of every row.
+
+    In float64: groups of cells that lie 10⁴ times their own size apart would leave float32 no digits for a difference.
+    """
+    n, features = features.shape[0], features.double()
     sq_norm = features.square().sum(1)
     blocks = []
     with backend.torch_threads(backend.openmp_threads() if features.device.type == "cpu" else 1):
