@@ -16,7 +16,7 @@ from ..kernel import Kernel, StudentT
 from .force import Force
 
 BLOCK_EDGES = 1 << 22  # edges held at once by the plain version
-FUSED_ROWS = 1024
+FUSED_ROWS = 2048
 
 
 @dataclass(frozen=True)
