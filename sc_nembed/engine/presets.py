@@ -1,6 +1,6 @@
 """Presets: functions that return an `EmbeddingConfig`. Defaults live here and nowhere else.
 
-The numbers of t-SNE's schedules were measured on thirteen labelled data sets (`benchmarks/quality.py` prints the table).
+The numbers of the t-SNE schedules were measured on thirteen labelled data sets; `benchmarks/quality.py` has the table.
 """
 
 from __future__ import annotations
