@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo test lint format docs clean
 
 help:
 	@echo "make demo    embed a small data set; pictures and data in build/demo"

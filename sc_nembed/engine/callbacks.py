@@ -1,4 +1,4 @@
-"""What watches a run: the information of a check, the progress bar, and what a Ctrl-C does."""
+"""What watches a run: the information of a check, and the progress bar."""
 
 from __future__ import annotations
 

@@ -104,9 +104,10 @@ class EmbeddingConfig:
         if name.lower() != "entropic" and self.perplexity is not None:
             raise ValueError(f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to 'entropic'.")
         if name.lower() == "entropic":
-            default = self.search_affinity.perplexity if isinstance(self.search_affinity, EntropicAffinity) else 30.0
-            return EntropicAffinity(default if self.perplexity is None else self.perplexity)
-        counted = 15 if self.n_neighbors is None else min(self.n_neighbors, n_obs)
+            return EntropicAffinity() if self.perplexity is None else EntropicAffinity(self.perplexity)
+        if self.n_neighbors is None:
+            return UniformAffinity() if name.lower() == "uniform" else UMAPAffinity()
+        counted = min(self.n_neighbors, n_obs)
         return UniformAffinity(counted - 1) if name.lower() == "uniform" else UMAPAffinity(counted)
 
     def to_record(self) -> dict[str, Any]:
@@ -164,10 +165,8 @@ def _check_numbers(config: EmbeddingConfig) -> None:
         if isinstance(config.optimizer, str) and config.optimizer == "auto" and config.lr > 10:
             raise ValueError(
                 f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since "
-                "each gradient "
-                "is divided by its curvature. Rates in the hundreds belong to plain gradient descent: use "
-                "optimizer='SGD' or "
-                "'DeltaBarDelta' for them, or lr='auto'."
+                "each gradient is divided by its curvature. Rates in the hundreds belong to plain gradient descent: "
+                "use optimizer='SGD' or 'DeltaBarDelta' for them, or lr='auto'."
             )
 
 

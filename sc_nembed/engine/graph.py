@@ -67,8 +67,7 @@ class AffinityMatrix:
         if self.indptr.shape != (self.n_rows + 1,) or self.weights.shape != (n_edges,):
             raise ValueError(
                 f"An AffinityMatrix of {self.n_rows} rows needs `indptr` of {self.n_rows + 1} entries and as many "
-                "`weights` "
-                f"as `indices`; got {tuple(self.indptr.shape)}, {tuple(self.weights.shape)} and {n_edges}."
+                f"`weights` as `indices`; got {tuple(self.indptr.shape)}, {tuple(self.weights.shape)} and {n_edges}."
             )
 
     @property

@@ -145,9 +145,8 @@ class _Run:
         damping = self.state.damping / 2
         if damping < 0.5**MAX_HALVINGS:
             raise ValueError(
-                f"The embedding diverged: near step {self.state.step} its loss was not finite or exploded, also "
-                "after the "
-                f"learning rate had been halved {MAX_HALVINGS} times. Lower `lr`, or choose another `init`."
+                f"The embedding diverged: near step {self.state.step} its loss was not finite or exploded, also after "
+                f"the learning rate had been halved {MAX_HALVINGS} times. Lower `lr`, or choose another `init`."
             )
         self.state = replace(good.copied(self.rules.optimizer), damping=damping)
         return index

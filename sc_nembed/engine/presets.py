@@ -1,6 +1,7 @@
-"""Presets: functions that return an `EmbeddingConfig`. Defaults live here and nowhere else.
+"""Presets: functions that return an `EmbeddingConfig`. What a method does by default is decided here.
 
-The numbers of the t-SNE schedules were measured on thirteen labelled data sets; `benchmarks/quality.py` has the table.
+What all methods share are the defaults of the config's fields. `benchmarks/quality.py` measures what the schedules of
+t-SNE reach.
 """
 
 from __future__ import annotations
@@ -89,8 +90,7 @@ def _rate(config: EmbeddingConfig, automatic: float | Ramp) -> float | Ramp:
 def _preconditioned(config: EmbeddingConfig) -> tuple[Phase, ...]:
     """15 % of the steps at the early exaggeration, 15 % down from it, the rest at the late one.
 
-    A last rate that falls from 2: from 3, runs of small sets at low perplexity are chaotic (a change of 1e-6 in the
-    data moves cells by 6 % of the picture), and the loss is no lower after 100 steps.
+    The last rate falls from 2: from 3, short runs of small sets at low perplexity are chaotic.
     """
     n_steps = 150 if config.max_iter is None else config.max_iter
     early, late = _early_coeff(config, 4.0), _late(config)

@@ -47,9 +47,8 @@ class EntropicAffinity:
         largest = max(self.perplexities)
         if graph.n_neighbors <= largest:
             raise ValueError(
-                f"A perplexity of {largest:g} needs more than {largest:g} neighbors per cell, better three times as "
-                "many; the "
-                f"graph holds {graph.n_neighbors}. Lower the perplexity, or make the graph with more neighbors."
+                f"A perplexity of {largest:g} needs more than {largest:g} neighbors per cell, better three times that; "
+                f"the graph holds {graph.n_neighbors}. Lower the perplexity, or make the graph with more neighbors."
             )
         if graph.n_neighbors < int(3 * largest):
             warnings.warn(
@@ -116,9 +115,8 @@ class UMAPAffinity:
     def __call__(self, graph: KnnGraph, features: Tensor | None = None) -> AffinityMatrix:
         distances = backend.as_array(graph.distances.cpu().float())
         finite = np.isfinite(distances)
-        mean = distances[finite].sum(dtype=np.float64) / max(
-            1, finite.sum() + graph.n_obs
-        )  # the cells themselves counted
+        n_counted = finite.sum() + graph.n_obs  # the cells themselves too
+        mean = distances[finite].sum(dtype=np.float64) / n_counted
         weights = np.zeros(distances.shape, np.float32)
         backend.parallel(fused.fuzzy, backend.chunk_bounds(graph.n_obs, ROWS), distances, mean, weights)
         return symmetrize(*edges_of(graph, weights), fuzzy_union=True, normalize=False)

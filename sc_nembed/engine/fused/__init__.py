@@ -1,8 +1,8 @@
 """Numba twins of the hot torch functions, for float32 on the CPU.
 
 Each kernel is serial, takes `(chunk, begin, end, ...)`, releases the GIL and is run over ranges of rows by
-`backend.parallel`. Row pointers are uint64 and indices uint32: with signed ones numba checks every gather for negative
-wrap-around and attraction takes three times as long. Every kernel has a plain torch counterpart that a table test
+`backend.parallel`. Row pointers and indices are unsigned: with signed ones numba checks every gather for negative
+wrap-around. Every kernel has a plain torch counterpart that a table test
 compares it with.
 """
 

@@ -53,7 +53,7 @@ def nesterov(
     stride = 1 if other_curvature.shape[0] > 1 else 0
     far = np.float32(np.inf)
     low_x, low_y, high_x, high_y = far, far, -far, -far
-    if n_components == 2:  # coordinates in registers: three times as fast
+    if n_components == 2:  # coordinates stay in registers
         for i in range(begin, end):
             step = rate / (weight * curvature[i] + other_weight * other_curvature[i * stride])
             pull_x = step * (weight * gradient[i, 0] + other_weight * other_gradient[i, 0])

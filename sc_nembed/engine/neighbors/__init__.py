@@ -57,8 +57,7 @@ def _unit_rows(features: Tensor) -> Tensor:
     if len(zero):
         raise ValueError(
             f"The cosine distance of cells whose values are all 0 is not defined: {len(zero)} such cells, the first "
-            "in row "
-            f"{int(zero[0])}. Remove them, or use metric='euclidean'."
+            f"in row {int(zero[0])}. Remove them, or use metric='euclidean'."
         )
     return (features.double() / norms).to(features.dtype)
 

@@ -64,7 +64,6 @@ def choose(n_obs: int, n_components: int) -> str:
     if n_obs > EXACT_LIMIT:
         raise ValueError(
             f"An embedding of {n_obs} cells in {n_components} dimension(s) needs exact sums over all pairs, which is "
-            "sensible "
-            f"up to {EXACT_LIMIT} cells. Use n_components=2, or fewer cells."
+            f"sensible up to {EXACT_LIMIT} cells. Use n_components=2, or fewer cells."
         )
     return "torch"

@@ -1,30 +1,31 @@
 """Radial sums in 2-D by one convolution on a regular grid.
 
-Weights are spread on the grid with cubic B-splines (16 nodes a point), convolved with the potential, and the potential
-and its gradient are read off the same splines, since push = ½ ∇mass: one forward and one inverse real transform a step.
-The potential's transform is divided by the squared transform of the spline (smooth particle-mesh Ewald, Essmann et al.
-1995), on a zero-padded grid, so nothing is periodic. What a point feels of itself through the grid depends on its place
-within its cell alone; it is subtracted exactly. Subtracting the potential's value at the far corner before the
-transform, and adding it back in closed form, keeps float32 exact where all points lie within 1e-4.
+Weights are spread on the grid with cubic B-splines (16 nodes a point), convolved with the potential, and the
+potential and its gradient are read off the same splines, since push = ½ ∇mass: one forward and one inverse real
+transform a step. The spectrum is multiplied by the influence function of Hockney & Eastwood (1988), which undoes the
+splines with the least error of the forces, on a zero-padded grid, so nothing is periodic. What a point feels of
+itself through the grid depends on its place within its cell alone; it is subtracted exactly. Subtracting the
+potential's value at the far corner before the transform, and adding it back in closed form, keeps float32 exact where
+all points lie within 1e-4.
 
 Relative errors (norm of the difference over norm of the exact sum) on 4 000 points, float32, with openTSNE 1.0.4's
-default on the same points beside them:
+default on the same points beside them (`benchmarks/accuracy.py` prints the table):
 
 ========  ====  =======  =======  =====================  ===============
 points    span  force    mass     force, tolerance=1e-2  force, openTSNE
 ========  ====  =======  =======  =====================  ===============
-uniform   1e-4  4.8e-05  3.5e-09  6.2e-05                9.0e-16
-uniform   5     7.0e-06  9.1e-08  6.4e-06                9.1e-06
-uniform   60    3.0e-03  2.1e-05  6.7e-03                3.8e-02
-uniform   150   3.5e-03  4.2e-05  8.1e-03                4.6e-02
-clusters  1e-4  8.0e-05  1.4e-09  9.3e-05                1.4e-15
-clusters  5     2.7e-05  1.4e-07  7.1e-06                2.5e-05
-clusters  60    1.0e-03  1.4e-05  2.2e-03                1.5e-02
+uniform   1e-4  5.1e-05  3.5e-09  5.4e-05                8.9e-16
+uniform   5     6.9e-06  8.4e-08  6.0e-06                9.2e-06
+uniform   60    3.0e-03  2.2e-05  6.8e-03                4.0e-02
+uniform   150   3.6e-03  4.2e-05  8.2e-03                4.7e-02
+clusters  1e-4  7.5e-05  1.4e-09  1.1e-04                1.3e-15
+clusters  5     2.6e-05  1.4e-07  6.9e-06                2.5e-05
+clusters  60    9.7e-04  1.3e-05  2.2e-03                1.4e-02
 clusters  150   2.3e-03  2.1e-05  5.2e-03                3.0e-02
 ========  ====  =======  =======  =====================  ===============
 
-From 5 000 points on the grid is coarser: an error of a few per cent of the smallest forces no longer moves anything.
-`tests/engine/test_radial_sum.py` holds the bounds.
+The spacing is then 0.3. With more points it is coarser, see `default_spacing`, and the error of a force larger: ask for
+a `tolerance` where that matters. `tests/engine/test_radial_sum.py` holds the bounds.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ MAX_CACHED = 1 << 24  # entries of all transforms kept, 64 MB
 
 
 def default_spacing(n_obs: int) -> float:
-    """Grid spacing by number of points: the more points, the less a local error moves any of them."""
+    """Grid spacing by number of points: of many, each feels a smaller share of what comes from its own cell."""
     return 0.3 if n_obs < 5_000 else 0.5 if n_obs < 20_000 else 0.7 if n_obs < 200_000 else 1.0
 
 
