@@ -40,4 +40,4 @@ docs: $(INSTALLED)
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) build dist docs/_build
+	rm -rf $(VENV) build dist docs/_build docs/_generated docs/_tutorials

@@ -10,4 +10,15 @@
 from ._lazy import attach
 
 __version__ = "0.1.0"
-__getattr__, __dir__, __all__ = attach(__name__, {"get": None, "pl": None, "tl": None}, extra=("__version__",))
+_NAMES = {
+    "datasets": None, "get": None, "pl": None, "tl": None,
+    "AffinityMatcher": "estimator", "NeighborEmbedding": "estimator",
+    "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
+    "EntropicAffinity": "engine.affinity", "NormalizedGaussianAffinity": "engine.affinity",
+    "NormalizedStudentAffinity": "engine.affinity", "PrecomputedAffinity": "engine.affinity",
+    "SymmetricEntropicAffinity": "engine.affinity", "UMAPAffinity": "engine.affinity",
+    "UniformAffinity": "engine.affinity",
+    "GaussianAffinity": "engine.output_affinity", "OutputAffinity": "engine.output_affinity",
+    "RationalAffinity": "engine.output_affinity", "StudentAffinity": "engine.output_affinity",
+}  # fmt: skip
+__getattr__, __dir__, __all__ = attach(__name__, _NAMES, extra=("__version__",))

@@ -21,6 +21,7 @@ class Slots:
 
 DEFAULT = Slots("X_ne", "ne")
 TSNE = Slots("X_tsne", "tsne")
+UMAP = Slots("X_umap", "umap")
 
 
 def slots(key_added: str | None, default: Slots = DEFAULT) -> Slots:

@@ -10,8 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
-    "sc_nembed": ["get", "pl", "tl"],
-    "sc_nembed.tl": ["neighbor_embedding", "tsne"],
+    "sc_nembed": ["AffinityMatcher", "NeighborEmbedding", "SNE", "TSNE", "UMAP", "datasets", "get", "pl", "tl"],
+    "sc_nembed.datasets": ["snareseq"],
+    "sc_nembed.tl": ["neighbor_embedding", "tsne", "umap"],
     "sc_nembed.pl": ["embedding", "loss"],
 }
 PUBLIC |= {"sc_nembed.get": ["history"]}

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BACKENDS = ("faiss",)
+BACKENDS = ("faiss", "keops")
 _lock = threading.RLock()
 _n_jobs = 1
 _forked = False

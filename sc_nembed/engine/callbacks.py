@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from torch import Tensor
-from tqdm.auto import tqdm
 
 
 class StepInfo:
@@ -56,6 +55,8 @@ def progress_bar(total: int, show: bool) -> Iterator[Callback]:
     if not show:
         yield lambda info: None
         return
+    from tqdm.auto import tqdm  # in a notebook without widgets its import warns, which should not meet all users
+
     with tqdm(total=total, desc="neighbor embedding", unit="step") as bar:
         seen = 0
 

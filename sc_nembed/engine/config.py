@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from . import backend
 from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
 from .graph import AffinityMatrix
 from .initialization import NAMES as INIT_NAMES
+from .matching import resolve_loss
 from .neighbors import METRICS
-from .optimizer import resolve_optimizer, resolve_scheduler
-from .output_affinity import OutputAffinity, resolve_output_affinity
+from .optimizer import (
+    Optimizer,
+    PreconditionedNesterov,
+    TorchOptimizer,
+    resolve_optimizer,
+    resolve_scheduler,
+    with_options,
+)
+from .output_affinity import CallableAffinity, OutputAffinity, resolve_output_affinity
 from .schedule import Schedule
+
+OF_PERPLEXITY = ("entropic", "symmetric_entropic")
+OF_NEIGHBORS = ("uniform", "umap")
+OF_METHODS = {
+    "exclude_neighbors", "kwargs_loss", "loss_fn", "negative_sample_rate", "race", "repulsion", "tolerance",
+}  # fmt: skip
+NOT_RECORDED = {
+    "automatic", "dtype", "graph_affinity", "named_init_scaling", "options", "reads_weights", "schedule",
+    "search_affinity", "symmetric", "terms", "verbose",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +46,7 @@ class EmbeddingConfig:
     """What a run is asked to do. None means: as the preset's rules say for the source at hand.
 
     Make one with a function of `engine.presets` and change it with `dataclasses.replace`. The parameters are explained
-    in `sc_nembed.tl.neighbor_embedding`; the last five fields belong to the preset.
+    in `sc_nembed.tl.neighbor_embedding`.
     """
 
     method: str
@@ -56,23 +76,55 @@ class EmbeddingConfig:
     n_jobs: int | None = None
     verbose: bool = False
     random_state: int = 0
+    process_duplicates: bool = False
+    encoder: torch.nn.Module | None = None
+    max_grad_norm: float | None = None
+    # options of some methods
     race: bool | None = None
     tolerance: float | None = None
-    named_init_scaling: float = 1e-4
-    search_affinity: InputAffinity | None = None  # for a representation where nothing is asked for
-    graph_affinity: InputAffinity | None = None  # for a finished graph where nothing is asked for
+    repulsion: str | None = None
+    negative_sample_rate: int = 5
+    exclude_neighbors: bool = False
+    loss_fn: Any = "square_loss"
+    kwargs_loss: dict[str, Any] | None = None
+    # what makes a method
+    options: tuple[str, ...] = ()
+    search_affinity: str = "entropic"  # for a representation where nothing is asked for
+    graph_affinity: str = "uniform"  # for a finished graph where nothing is asked for
+    reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
+    symmetric: bool = True  # P symmetrised; else as it is defined
+    named_init_scaling: float | str = 1e-4
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
-    options: tuple[str, ...] = ()  # what the method takes beside the common parameters
+    terms: Callable[..., Any] | None = None  # of `engine.objective`
+    automatic: Optimizer = field(default_factory=PreconditionedNesterov)  # what optimizer="auto" is
+    dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
         _check_numbers(self)
         _check_names(self)
-        resolve_optimizer(self.optimizer, self.optimizer_kwargs)
+        self.resolved_optimizer()
         if resolve_scheduler(self.scheduler, self.scheduler_kwargs) is None and self.scheduler_kwargs:
             raise ValueError("`scheduler_kwargs` has no effect without a `scheduler`; name one, or drop it.")
         self.output_affinity()
         if self.perplexity is not None:
             EntropicAffinity(self.perplexity)
+        resolve_loss(self.loss_fn, self.kwargs_loss)
+        _check_combinations(self)
+
+    def resolved_optimizer(self) -> Optimizer:
+        if isinstance(self.optimizer, str) and self.optimizer == "auto":
+            return with_options(self.automatic, self.optimizer_kwargs)
+        return resolve_optimizer(self.optimizer, self.optimizer_kwargs)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the loss is over dense matrices, by autograd."""
+        return not self.symmetric or isinstance(self.output_affinity(), CallableAffinity)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the optimizer is the method's own."""
+        return isinstance(self.optimizer, str) and self.optimizer == "auto"
 
     def output_affinity(self) -> OutputAffinity:
         return resolve_output_affinity(self.affinity_out, self.kwargs_affinity_out)
@@ -80,41 +132,64 @@ class EmbeddingConfig:
     def input_affinity(self, *, searching: bool, n_obs: int) -> InputAffinity:
         """The input affinity for a new search (`searching`) or a finished graph."""
         given = self.affinity_in
-        if given is not None and not isinstance(given, str):
-            for name in ("perplexity", "n_neighbors") if searching else ("perplexity",):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters."
-                    )
-            return given
-        if given is None and self.perplexity is None:
-            uniform = searching and self.n_neighbors is not None
-            default = self.search_affinity if searching else self.graph_affinity
-            given = "uniform" if uniform and isinstance(default, EntropicAffinity) else default
-            if not isinstance(given, str):
-                return given
-        return self._named_affinity(given or "entropic", searching, n_obs)
+        if given is None or isinstance(given, str):
+            return self._named_affinity((given or self._usual_affinity(searching)).lower(), searching, n_obs)
+        for name in ("perplexity", "n_neighbors") if searching else ("perplexity",):
+            if getattr(self, name) is not None:
+                raise ValueError(f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters.")
+        return given
+
+    def _usual_affinity(self, searching: bool) -> str:
+        if self.perplexity is not None:
+            return "entropic"
+        if not searching:
+            return self.graph_affinity
+        return (
+            "uniform" if self.search_affinity == "entropic" and self.n_neighbors is not None else self.search_affinity
+        )
 
     def _named_affinity(self, name: str, searching: bool, n_obs: int) -> InputAffinity:
-        if name.lower() == "precomputed":
+        if name == "precomputed":
             raise ValueError(
                 "`affinity_in='precomputed'` needs a matrix: pass `obsp=` to the AnnData function, or "
                 "PrecomputedAffinity(P)."
             )
-        if name.lower() != "entropic" and self.perplexity is not None:
-            raise ValueError(f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to 'entropic'.")
-        if name.lower() == "entropic":
-            return EntropicAffinity() if self.perplexity is None else EntropicAffinity(self.perplexity)
-        if self.n_neighbors is None:
-            return UniformAffinity() if name.lower() == "uniform" else UMAPAffinity()
+        if name not in OF_PERPLEXITY and self.perplexity is not None:
+            raise ValueError(
+                f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to {list(OF_PERPLEXITY)}."
+            )
+        if name in OF_PERPLEXITY and self.perplexity is not None:
+            return AFFINITIES[name](self.perplexity)
+        if name not in OF_NEIGHBORS or self.n_neighbors is None:
+            if searching and self.n_neighbors is not None and name != "entropic":
+                raise ValueError(f"`n_neighbors` has no effect with `affinity_in={name!r}`, which is of all pairs.")
+            return AFFINITIES[name]()
         counted = min(self.n_neighbors, n_obs)
-        return UniformAffinity(counted - 1) if name.lower() == "uniform" else UMAPAffinity(counted)
+        return UniformAffinity(counted - 1) if name == "uniform" else UMAPAffinity(counted)
 
     def to_record(self) -> dict[str, Any]:
         """Parameters as plain values that h5ad and zarr can hold; None is dropped."""
-        hidden = {"schedule", "search_affinity", "graph_affinity", "named_init_scaling", "options", "verbose"}
+        hidden = NOT_RECORDED | (OF_METHODS - set(self.options))
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
+        if self.encoder is not None:
+            values["init"] = "encoder"
         return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def seed_of(random_state: Any) -> int:
+    """The integer a run is seeded with."""
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0] % (2**31 - 1))
+    try:
+        if not isinstance(random_state, bool | str) and int(random_state) == random_state and random_state >= 0:
+            return int(random_state)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"`random_state` must be a non-negative integer, None or a numpy generator; got {random_state!r}.")
 
 
 def _plain(value: Any) -> Any:
@@ -135,6 +210,10 @@ def _plain(value: Any) -> Any:
         return value.__name__
     if isinstance(value, PrecomputedAffinity):
         return "precomputed"
+    if isinstance(value, torch.nn.Module):
+        return type(value).__name__
+    if callable(value) and not is_dataclass(value):
+        return value.__name__ if inspect.isfunction(value) else type(value).__name__
     return str(value)
 
 
@@ -158,15 +237,49 @@ def _check_numbers(config: EmbeddingConfig) -> None:
         _number(config, name, "a positive number", lambda value: value > 0)
     _number(config, "min_grad_norm", "a number of at least 0 (0: never stop early)", lambda value: value >= 0)
     _number(config, "tolerance", "a relative error between 0 and 1", lambda value: 0 < value < 1)
-    if config.init_scaling != "keep":
-        _number(config, "init_scaling", "a positive number or 'keep'", lambda value: value > 0)
+    if config.init_scaling not in ("keep", "range"):
+        _number(config, "init_scaling", "a positive number, 'range' or 'keep'", lambda value: value > 0)
+    _number(config, "max_grad_norm", "a positive number", lambda value: value > 0)
+    _number(config, "negative_sample_rate", "an integer of at least 1", lambda value: value >= 1, whole=True)
     if config.lr != "auto":
         _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
-        if isinstance(config.optimizer, str) and config.optimizer == "auto" and config.lr > 10:
+        if config.is_automatic and config.repulsion != "sampled" and config.lr > 10:
             raise ValueError(
                 f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since "
                 "each gradient is divided by its curvature. Rates in the hundreds belong to plain gradient descent: "
                 "use optimizer='SGD' or 'DeltaBarDelta' for them, or lr='auto'."
+            )
+
+
+def _check_combinations(config: EmbeddingConfig) -> None:
+    """Parameters that exclude each other."""
+    if config.perplexity is not None and config.affinity_in is None and config.search_affinity != "entropic":
+        raise ValueError(
+            f"`perplexity` has no effect with method={config.method!r}, whose input affinity is "
+            f"{config.search_affinity!r}: use `n_neighbors`, or `affinity_in='entropic'`."
+        )
+    if config.repulsion not in (None, "expected", "sampled"):
+        raise ValueError(f"Unknown `repulsion` {config.repulsion!r}; available: ['expected', 'sampled'].")
+    if config.exclude_neighbors and config.repulsion != "sampled":
+        raise ValueError("`exclude_neighbors` has no effect without `repulsion='sampled'`: nothing is drawn.")
+    if config.repulsion == "sampled":
+        for name, given in (
+            ("optimizer", not config.is_automatic), ("optimizer_kwargs", bool(config.optimizer_kwargs)),
+            ("encoder", config.encoder is not None), ("process_duplicates", config.process_duplicates),
+            ("max_grad_norm", config.max_grad_norm is not None), ("backend", config.backend == "keops"),
+        ):  # fmt: skip
+            if given:
+                raise ValueError(
+                    f"`{name}` has no effect with `repulsion='sampled'`, whose epochs are steps of their own."
+                )
+    if config.encoder is not None:
+        if not isinstance(config.init, str) or config.init != "pca" or config.init_scaling is not None:
+            raise ValueError(
+                "`init` and `init_scaling` have no effect with an `encoder`, which makes the start itself."
+            )
+        if not config.is_automatic and not isinstance(config.resolved_optimizer(), TorchOptimizer):
+            raise ValueError(
+                f"`optimizer={config.optimizer!r}` moves cells; an `encoder` needs one of torch, or 'auto'."
             )
 
 

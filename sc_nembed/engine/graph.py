@@ -41,7 +41,7 @@ class KnnGraph:
 
 @dataclass(frozen=True, slots=True)
 class AffinityMatrix:
-    """Input affinities P as CSR; symmetric, without a diagonal. A shard of it is a rectangle.
+    """Input affinities P as CSR, without a diagonal; symmetric where not said otherwise. A shard is a rectangle.
 
     Attributes
     ----------
@@ -77,6 +77,18 @@ class AffinityMatrix:
     def degrees(self) -> Tensor:
         """Number of neighbors of each row, (n_rows,) int64."""
         return self.indptr[1:] - self.indptr[:-1]
+
+    def row_sums(self) -> Tensor:
+        """Sums of the rows, (n_rows,) float32."""
+        edges = torch.cat([self.weights.new_zeros(1, dtype=torch.float64), self.weights.cumsum(0, dtype=torch.float64)])
+        return (edges[self.indptr[1:]] - edges[self.indptr[:-1]]).float()
+
+    def to_dense(self) -> Tensor:
+        """(n_rows, n_cols) float32."""
+        rows = torch.repeat_interleave(torch.arange(self.n_rows, device=self.indptr.device), self.degrees())
+        dense = self.weights.new_zeros(self.n_rows, self.n_cols)
+        dense[rows, self.indices.long()] = self.weights
+        return dense
 
     def to(self, device: torch.device) -> AffinityMatrix:
         """The same matrix on another device."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .graph import AffinityMatrix
 
-NAMES = ("pca", "spectral", "random", "normal")
+NAMES = ("pca", "spectral", "random", "normal", "hyperbolic")
+RANGE = 10.0  # the largest coordinate that `init_scaling="range"` gives
 SPREAD = 1e-2  # size of the noise that stands in for dimensions the data do not have
 
 
@@ -36,6 +37,13 @@ def pca(features: Tensor, n_components: int, seed: int) -> Tensor:
 def random(n_obs: int, n_components: int, seed: int) -> Tensor:
     """Standard normal."""
     return torch.from_numpy(_noise(n_obs, n_components, seed).astype(np.float32))
+
+
+def hyperbolic(n_obs: int, n_components: int, seed: int) -> Tensor:
+    """Standard normal tangent vectors at the origin of the Poincaré ball, carried into it by the exponential map."""
+    tangent = _noise(n_obs, n_components, seed)
+    length = np.linalg.norm(tangent, axis=1, keepdims=True)
+    return torch.from_numpy((tangent * (np.tanh(length / 2) / length)).astype(np.float32))
 
 
 def spectral(matrix: AffinityMatrix, n_components: int, seed: int) -> Tensor:
@@ -115,7 +123,7 @@ def start_positions(
     """Starting positions by name or as given, scaled; and the name of what was used.
 
     Named starts are centred and scaled so that the first column has the standard deviation `scaling`; given positions
-    are scaled only where `scaling` is a number. "keep" scales nothing.
+    are scaled only where `scaling` is a number. "range" makes 10 the largest coordinate, "keep" scales nothing.
     """
     named = isinstance(init, str)
     if named:
@@ -126,7 +134,11 @@ def start_positions(
         return positions, used
     if named:
         positions = positions - positions.double().mean(0).float()
-    spread = float(positions[:, 0].double().std(correction=0))
+    if scaling == "range":
+        positions = positions - positions.double().mean(0).float()
+        spread, scaling = float(positions.abs().max()), RANGE
+    else:
+        spread = float(positions[:, 0].double().std(correction=0))
     if not spread > 0:
         raise ValueError(
             "The starting positions are all equal in their first column, so they cannot be scaled to `init_scaling`."
@@ -139,6 +151,8 @@ def _named(
 ) -> tuple[Tensor, str]:
     if init == "pca" and features is not None:
         return pca(features, n_components, seed), "pca"
+    if init == "hyperbolic":
+        return hyperbolic(matrix.n_rows, n_components, seed), "hyperbolic"
     if init in ("random", "normal"):
         return random(matrix.n_rows, n_components, seed), "random"
     try:

@@ -38,6 +38,7 @@ class Rules:
     min_grad_norm: float
     scheduler: type | None = None
     scheduler_kwargs: dict[str, Any] | None = None
+    max_grad_norm: float | None = None  # gradients longer than this are shortened to it
     callbacks: tuple[Callback, ...] = ()
     complete: Callable[[Tensor], Tensor] = lambda positions: positions  # adds the cells that take no part
     interruptible: bool = False  # the first Ctrl-C ends the run and keeps the embedding
@@ -100,7 +101,8 @@ class _Run:
             if last and not final:
                 return self.state
             check = self._is_due(last)
-            forces = self.forces(value=check or self.state.step == 0)
+            looked_at = check or self.state.step == 0
+            forces = self.forces(value=looked_at) if looked_at or self.rules.optimizer.needs_forces else None
             if self.state.step == 0:
                 self.state = replace(self.state, start_loss=self._loss(forces))
             if check:
@@ -125,7 +127,7 @@ class _Run:
         if not math.isfinite(loss) or not math.isfinite(grad_norm) or loss > 2 * abs(state.start_loss) + 10:
             return False
         row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
-        row |= {"exaggeration": state.setting.weights["attraction"]}
+        row |= {"exaggeration": exaggeration(state.setting)}
         row |= {name: float(force.value) for name, force in forces.items()}
         kept = state.history[:-1] if state.history and state.history[-1]["iteration"] == state.step else state.history
         self.state = replace(state, history=(*kept, row))
@@ -164,11 +166,23 @@ class _Run:
             return "callback"
         if self.state.scheduler is not None:
             self.state.scheduler.see(row["loss"])
-        # a small gradient ends the run only where nothing is exaggerated any more
-        converged = self.state.setting.weights == self.last_weights and row["grad_norm"] < self.rules.min_grad_norm
+        # a small gradient ends the run only where nothing is exaggerated any more, and the start is no result
+        final = self.state.setting.weights == self.last_weights and self.state.step > 1
+        converged = final and row["grad_norm"] < self.rules.min_grad_norm
         return "min_grad_norm" if converged else None
 
-    def _step(self, setting: Setting, forces: dict[str, Force]) -> None:
+    def _weighted(self, setting: Setting, forces: dict[str, Force] | None) -> list[tuple[float, Force | None]]:
+        """Weight and force of each term; where the gradients are too long together, they are shortened."""
+        if forces is None:
+            return [(setting.weights[name], None) for name in self.rules.objective]
+        weighted = [(setting.weights[name], force) for name, force in forces.items()]
+        if self.rules.max_grad_norm is None:
+            return weighted
+        length = reductions.norm(weighted_sum(weighted)[0])
+        share = min(1.0, self.rules.max_grad_norm / max(length, 1e-30))
+        return [(weight, replace(force, gradient=force.gradient * share)) for weight, force in weighted]
+
+    def _step(self, setting: Setting, forces: dict[str, Force] | None) -> None:
         state, optimizer = self.state, self.rules.optimizer
         kept, scheduler = state.optimizer, state.scheduler
         if setting.first or kept is None:
@@ -179,7 +193,7 @@ class _Run:
         if scheduler is not None:
             options |= scheduler.options()
         options["lr"] *= state.damping
-        weighted = [(setting.weights[name], force) for name, force in forces.items()]
+        weighted = self._weighted(setting, forces)
         positions, kept = optimizer.step(state.positions, weighted, kept, options)
         if setting.phase.anchor:
             positions = _pulled(positions, state.start, setting.phase.anchor)
@@ -189,6 +203,11 @@ class _Run:
         self.state = replace(
             state, positions=positions, optimizer=kept, scheduler=scheduler, step=step, setting=setting, rate=rate
         )
+
+
+def exaggeration(setting: Setting) -> float:
+    """The weight of the attraction; 1 for an objective without one."""
+    return setting.weights.get("attraction", 1.0)
 
 
 def _pulled(positions: Tensor, start: Tensor, anchor: float) -> Tensor:

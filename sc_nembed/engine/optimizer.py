@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -32,7 +33,12 @@ UNUSABLE = {"Optimizer", "LRScheduler", "LBFGS", "SparseAdam", "ChainedScheduler
 
 
 class Optimizer(Protocol):
-    """A recipe for a step. `options` holds "lr" and "momentum" (None where the optimizer has its own)."""
+    """A recipe for a step. `options` holds "lr" and "momentum" (None where the optimizer has its own).
+
+    One that sets `needs_forces` to False is given None for the force of each term except at checks.
+    """
+
+    needs_forces: bool
 
     def start(self, positions: Tensor, setting: Setting, state: Any) -> Any:
         """The state at the beginning of a phase, given the one of the phase before (None at first)."""
@@ -42,14 +48,24 @@ class Optimizer(Protocol):
 
     def copy(self, state: Any) -> Any: ...
 
+    def stand_in(self, setting: Setting) -> tuple[torch.optim.Optimizer, tuple[str, ...]]:
+        """An optimizer of torch for a scheduler to act on, and the names of its options that `step` is then given."""
+
+
+def rate_only(setting: Setting) -> tuple[torch.optim.Optimizer, tuple[str, ...]]:
+    """The stand-in of optimizers that take nothing but a rate from a scheduler."""
+    return torch.optim.SGD([torch.zeros(1)], lr=setting.learning_rate), ("lr",)
+
 
 def weighted_sum(forces: WeightedForces) -> tuple[Tensor, Tensor]:
-    """Σ weight · gradient (n, d) and Σ weight · curvature (n,) of the forces of a step."""
+    """Σ weight · gradient (n, d) and Σ weight · curvature (n,) of the forces of a step, 0 of those without one."""
     shape = forces[0][1].gradient.shape
     gradient = forces[0][1].gradient.new_zeros(shape)
     curvature = gradient.new_zeros(shape[0])
     for weight, force in forces:
-        if backend.is_fused(gradient):
+        if force.curvature is None:
+            gradient.add_(force.gradient, alpha=weight)
+        elif backend.is_fused(gradient):
             backend.parallel(
                 fused.add_force, backend.chunk_bounds(shape[0], ROWS), np.float32(weight),
                 backend.as_array(force.gradient), backend.as_array(force.curvature),
@@ -72,6 +88,8 @@ class PreconditionedNesterov:
 
     max_step: float = 0.5
     max_step_span: float = 0.03
+
+    needs_forces = True
 
     def start(self, positions, setting, state):
         if state is not None:
@@ -115,6 +133,9 @@ class PreconditionedNesterov:
     def copy(self, state):
         return state[0].clone(), state[1]
 
+    def stand_in(self, setting):
+        return rate_only(setting)
+
 
 def longest_side(lower: np.ndarray, upper: np.ndarray) -> float:
     """Longest side of a box."""
@@ -131,6 +152,8 @@ class DeltaBarDelta:
     momentum: float = 0.8
     min_gain: float = 0.01
     max_step: float = 5.0
+
+    needs_forces = True
 
     def start(self, positions, setting, state):
         return (torch.zeros_like(positions), torch.ones_like(positions)) if state is None else state
@@ -149,6 +172,9 @@ class DeltaBarDelta:
     def copy(self, state):
         return tuple(part.clone() for part in state)
 
+    def stand_in(self, setting):
+        return rate_only(setting)
+
 
 @dataclass(frozen=True, slots=True)
 class TorchOptimizer:
@@ -157,14 +183,16 @@ class TorchOptimizer:
     factory: type[torch.optim.Optimizer]
     kwargs: tuple[tuple[str, Any], ...] = ()
 
-    def make(self, positions: Tensor, setting: Setting) -> torch.optim.Optimizer:
+    needs_forces = True
+
+    def make(self, parameters: Iterable[torch.nn.Parameter], setting: Setting) -> torch.optim.Optimizer:
         kwargs = dict(self.kwargs)
         if setting.momentum is not None:
             kwargs["momentum"] = setting.momentum
-        return self.factory([torch.nn.Parameter(positions.clone())], lr=setting.learning_rate, **kwargs)
+        return self.factory(parameters, lr=setting.learning_rate, **kwargs)
 
     def start(self, positions, setting, state):
-        return self.make(positions, setting)
+        return self.make([torch.nn.Parameter(positions.clone())], setting)
 
     def step(self, positions, forces, state, options):
         group = state.param_groups[0]
@@ -179,12 +207,15 @@ class TorchOptimizer:
     def copy(self, state):
         return copy.deepcopy(state)
 
+    def stand_in(self, setting):
+        return self.make([torch.nn.Parameter(torch.zeros(1))], setting), ("lr", "momentum", "betas")
+
 
 def resolve_optimizer(optimizer: Any, kwargs: dict[str, Any] | str | None) -> Optimizer:
     """An optimizer from "auto", "DeltaBarDelta", the name or class of a torch optimizer, with its arguments."""
-    options = {} if kwargs is None or isinstance(kwargs, str) else dict(kwargs)
     if isinstance(optimizer, str) and optimizer in OWN_OPTIMIZERS:
-        return _with_options(OWN_OPTIMIZERS[optimizer](), options)
+        return with_options(OWN_OPTIMIZERS[optimizer](), kwargs)
+    options = {} if kwargs is None or isinstance(kwargs, str) else dict(kwargs)
     factory = _torch_class(optimizer, torch.optim, torch.optim.Optimizer, "optimizer", sorted(OWN_OPTIMIZERS))
     if "lr" in options:
         raise TypeError("`optimizer_kwargs` must not contain 'lr'; pass `lr` itself.")
@@ -216,10 +247,7 @@ class RateScheduler:
         kwargs = dict(kwargs or {})
         if factory is torch.optim.lr_scheduler.LinearLR and not kwargs:
             kwargs = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": setting.phase.n_steps}
-        if isinstance(optimizer, TorchOptimizer):
-            self._stand_in, self._names = optimizer.make(torch.zeros(1), setting), ("lr", "momentum", "betas")
-        else:
-            self._stand_in, self._names = torch.optim.SGD([torch.zeros(1)], lr=setting.learning_rate), ("lr",)
+        self._stand_in, self._names = optimizer.stand_in(setting)
         self._scheduler = factory(self._stand_in, **kwargs)
         self._waits_for_loss = factory is torch.optim.lr_scheduler.ReduceLROnPlateau
 
@@ -256,7 +284,9 @@ def _check_names(name: str, kwargs: dict[str, Any], factory: type) -> None:
         raise TypeError(f"Unknown `{name}` {unknown} for {factory.__name__}; available: {known}.")
 
 
-def _with_options(optimizer: Any, options: dict[str, Any]) -> Any:
+def with_options(optimizer: Optimizer, kwargs: dict[str, Any] | str | None) -> Optimizer:
+    """One of our own optimizers with other values of its fields."""
+    options = {} if kwargs is None or isinstance(kwargs, str) else dict(kwargs)
     known = list(type(optimizer).__dataclass_fields__)
     unknown = sorted(set(options) - set(known))
     if unknown:

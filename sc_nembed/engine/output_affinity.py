@@ -1,63 +1,184 @@
-"""Output affinities Q: a kernel and how it is normalised."""
+"""Output affinities Q: a kernel and how it is normalised.
+
+| name | class | kernel |
+|---|---|---|
+| student | `StudentAffinity(dof, normalization)` | (1 + d² / dof) ** (−(dof + 1) / 2) |
+| gaussian | `GaussianAffinity(sigma, normalization)` | exp(−d² / sigma) |
+| rational | `RationalAffinity(min_dist, spread, a, b, normalization)` | 1 / (1 + a d²ᵇ) |
+
+Distances enter squared; a cell is never its own neighbor, i = j is left out everywhere; equal positions have q = 1.
+`normalization` is "all" (one sum over all pairs), "row" (a sum for each cell) or None (= "none").
+"""
 
 from __future__ import annotations
 
+import inspect
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-from .kernel import Kernel, StudentT
+import torch
+from torch import Tensor
 
-NORMALIZATIONS = ("all",)
+from .kernel import Gaussian, Kernel, Rational, StudentT, fit_rational
+
+NORMALIZATIONS = ("all", "row", None)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputAffinity:
-    """Similarity of embedded cells, q normalised over all pairs i ≠ j (`normalization="all"`)."""
+    """Similarity of embedded cells: a kernel, normalised over all pairs ("all"), each row ("row"), or not (None)."""
 
     kernel: Kernel = field(default_factory=StudentT)
-    normalization: str = "all"
+    normalization: str | None = "all"
 
     def __post_init__(self) -> None:
+        if self.normalization == "none":
+            object.__setattr__(self, "normalization", None)
         if self.normalization not in NORMALIZATIONS:
             raise ValueError(f"Unknown `normalization` {self.normalization!r}; available: {list(NORMALIZATIONS)}.")
+
+    def log_matrix(self, positions: Tensor) -> Tensor:
+        """Log Q of all pairs, (n, n) with −inf on the diagonal; differentiable.
+
+        Q sums to 1 over all pairs, or to 1 / n in each row, so that it can be compared with an input affinity.
+        """
+        sq_dist = (positions[:, None, :] - positions[None, :, :]).square().sum(2)
+        itself = torch.eye(positions.shape[0], dtype=torch.bool, device=positions.device)
+        log_q = self.kernel.log_value(sq_dist).masked_fill(itself, -torch.inf)
+        if self.normalization == "all":
+            return log_q - log_q.flatten().logsumexp(0)
+        if self.normalization == "row":
+            return log_q - log_q.logsumexp(1, keepdim=True) - math.log(positions.shape[0])
+        return log_q
 
 
 @dataclass(frozen=True, slots=True)
 class StudentAffinity:
-    """Student's t over all pairs, the output affinity of t-SNE; see `StudentT` for `dof`."""
+    """Student's t; over all pairs the output affinity of t-SNE (van der Maaten & Hinton 2008). See `StudentT`."""
 
     dof: float = 1.0
+    normalization: str | None = "all"
 
     def resolve(self) -> OutputAffinity:
-        return OutputAffinity(StudentT(self.dof), "all")
+        return OutputAffinity(StudentT(self.dof), self.normalization)
 
 
-OUTPUT_AFFINITIES = {"student": StudentAffinity}
+@dataclass(frozen=True, slots=True)
+class GaussianAffinity:
+    """Gaussian; by row the output affinity of SNE (Hinton & Roweis 2002), over all pairs that of symmetric SNE."""
+
+    sigma: float = 1.0
+    normalization: str | None = "all"
+
+    def resolve(self) -> OutputAffinity:
+        return OutputAffinity(Gaussian(self.sigma), self.normalization)
 
 
-def resolve_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) -> OutputAffinity:
-    """An output affinity from a name, a class or an instance, with its arguments."""
+@dataclass(frozen=True, slots=True)
+class RationalAffinity:
+    """UMAP's kernel (McInnes et al. 2018); `a` and `b` are fitted to `min_dist` and `spread` unless both are given."""
+
+    min_dist: float = 0.5
+    spread: float = 1.0
+    a: float | None = None
+    b: float | None = None
+    normalization: str | None = None
+
+    def resolve(self) -> OutputAffinity:
+        return OutputAffinity(Rational(*self.shape), self.normalization)
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """(a, b) of the kernel."""
+        if (self.a is None) != (self.b is None):
+            raise ValueError(f"`a` and `b` belong together; got a={self.a!r} and b={self.b!r}.")
+        return (self.a, self.b) if self.a is not None else fit_rational(self.min_dist, self.spread)
+
+
+@dataclass(frozen=True, slots=True)
+class CallableAffinity:
+    """A function `log_q(Z, **kwargs)`: (n, d) positions to the (n, n) logarithms of q; its gradient is autograd's.
+
+    What lies on its diagonal is not read, and q is normalised over all pairs; a q that is normalised already stays as
+    it is.
+    """
+
+    function: Callable[..., Tensor]
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+    def resolve(self) -> CallableAffinity:
+        return self
+
+    def log_kernel(self, positions: Tensor) -> Tensor:
+        """Log q of all pairs, (n, n) with −inf on the diagonal."""
+        log_q = self.function(positions, **dict(self.kwargs))
+        n = positions.shape[0]
+        if not isinstance(log_q, Tensor) or log_q.shape != (n, n):
+            found = tuple(log_q.shape) if isinstance(log_q, Tensor) else type(log_q).__name__
+            raise ValueError(f"`affinity_out` must return a tensor of {n} by {n} logarithms; got {found}.")
+        return log_q.masked_fill(torch.eye(n, dtype=torch.bool, device=positions.device), -torch.inf)
+
+    def log_matrix(self, positions: Tensor) -> Tensor:
+        log_q = self.log_kernel(positions)
+        return log_q - log_q.flatten().logsumexp(0)
+
+
+OUTPUT_AFFINITIES = {"gaussian": GaussianAffinity, "rational": RationalAffinity, "student": StudentAffinity}
+
+
+def named_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) -> Any:
+    """An output affinity from a name, a class, an instance or a function, with its arguments put in.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown name, something else, and arguments it does not have.
+    """
     kwargs = dict(kwargs or {})
     if isinstance(affinity_out, str):
         name = affinity_out.lower()
         if name not in OUTPUT_AFFINITIES:
             raise ValueError(f"Unknown `affinity_out` {affinity_out!r}; available: {sorted(OUTPUT_AFFINITIES)}.")
         affinity_out = OUTPUT_AFFINITIES[name]
+    if not is_dataclass(affinity_out) and callable(affinity_out) and not isinstance(affinity_out, type):
+        parameters = inspect.signature(affinity_out).parameters
+        if not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
+            _check_known(kwargs, list(parameters)[1:])
+        return CallableAffinity(affinity_out, tuple(kwargs.items()))
     if affinity_out not in (OutputAffinity, *OUTPUT_AFFINITIES.values()) and not is_dataclass(affinity_out):
         raise TypeError(
-            f"`affinity_out` must be one of {sorted(OUTPUT_AFFINITIES)}, an output affinity or its class; got "
-            f"{affinity_out!r}."
+            f"`affinity_out` must be one of {sorted(OUTPUT_AFFINITIES)}, an output affinity or its class, or a "
+            f"function log_q(Z, **kwargs); got {affinity_out!r}."
         )
-    known = [item.name for item in fields(affinity_out)]
+    _check_known(kwargs, [item.name for item in fields(affinity_out)])
+    return affinity_out(**kwargs) if isinstance(affinity_out, type) else replace(affinity_out, **kwargs)
+
+
+def resolve_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) -> OutputAffinity | CallableAffinity:
+    """Kernel and normalization of what `named_output_affinity` finds."""
+    named = named_output_affinity(affinity_out, kwargs)
+    return named if isinstance(named, OutputAffinity) else named.resolve()
+
+
+def _check_known(kwargs: dict[str, Any], known: list[str]) -> None:
     unknown = sorted(set(kwargs) - set(known))
     if unknown:
         raise TypeError(f"Unknown `kwargs_affinity_out` {unknown}; available: {known}.")
-    made = affinity_out(**kwargs) if isinstance(affinity_out, type) else replace(affinity_out, **kwargs)
-    return made if isinstance(made, OutputAffinity) else made.resolve()
 
 
-def describe(affinity: OutputAffinity) -> tuple[str, dict[str, Any]]:
-    """The name and arguments that make this output affinity."""
-    kernel = affinity.kernel
-    name = "student" if isinstance(kernel, StudentT) else type(kernel).__name__
-    return name, {item.name: getattr(kernel, item.name) for item in fields(kernel)}
+def describe(affinity_out: Any, kwargs: dict[str, Any] | None) -> tuple[Any, dict[str, Any] | None]:
+    """A name and all arguments that make this output affinity again; a function stays what it is."""
+    named = named_output_affinity(affinity_out, kwargs)
+    if isinstance(named, CallableAffinity):
+        return named.function, dict(named.kwargs) or None
+    kernels = {StudentT: "student", Gaussian: "gaussian", Rational: "rational"}
+    resolved = named if isinstance(named, OutputAffinity) else named.resolve()
+    if type(resolved.kernel) not in kernels:
+        return resolved, None
+    values = {} if named is resolved else {item.name: getattr(named, item.name) for item in fields(named)}
+    values |= {
+        item.name: getattr(resolved.kernel, item.name) for item in fields(resolved.kernel) if item.name != "clip"
+    }
+    return kernels[type(resolved.kernel)], values | {"normalization": resolved.normalization or "none"}

@@ -5,6 +5,7 @@ neighbors -> affinity -> init -> terms -> optimize
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,24 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend, race, radial_sum, reductions
+from . import backend, objective, race
 from .affinity import EntropicAffinity, InputAffinity
 from .callbacks import Callback, progress_bar
+from .cells import Cells, Source, cells_of, checked, n_obs_of
 from .config import EmbeddingConfig
-from .features import checked_features
-from .graph import AffinityMatrix, KnnGraph
+from .encoder import EncoderOptimizer, encoded
+from .graph import AffinityMatrix
 from .initialization import start_positions
-from .isolated import participants
 from .loop import Rules, RunState
 from .neighbors import EXACT_CELLS, nearest_neighbors
-from .optimizer import resolve_optimizer, resolve_scheduler
+from .optimizer import resolve_scheduler
 from .result import EmbeddingResult, effective
-from .terms import Attraction, Objective, Partition
-from .world import SERIAL
 
-MIN_CELLS = 5
 STAGES = ("neighbors", "affinity", "init", "optimize", "total")
-Source = Tensor | KnnGraph | AffinityMatrix
 
 
 def embed(
@@ -64,35 +61,30 @@ def embed(
     device = backend.resolve_device(config.device)
     resolved, seconds = {"device": str(device)}, dict.fromkeys(STAGES, 0.0)
     with backend.session(backend.resolve_n_jobs(config.n_jobs)), _timed(seconds, "total"):
-        source, features = _checked(source, features, config)
-        affinity, k = _input_affinity(config, source)
-        graph = source
+        config = _with_known_optimizer(config)
+        given = checked(source, features, config)
+        affinity, k = _input_affinity(config, given.source)
+        graph = given.source
         if k:
             with _timed(seconds, "neighbors"):
-                metric, resolved["neighbors"] = config.metric or "euclidean", _search(config, source, device)
-                graph = nearest_neighbors(source.to(device), k, metric=metric, method=resolved["neighbors"])
-        matrix = graph
-        if affinity is not None:
-            with _timed(seconds, "affinity"):
-                matrix = affinity(graph)
-        if matrix.n_rows != _n_obs(source):
-            raise ValueError(f"The precomputed affinity is of {matrix.n_rows} cells, but there are {_n_obs(source)}.")
-        taking_part = participants(matrix)
-        matrix, features = taking_part.matrix, taking_part.of(features)
+                metric, resolved["neighbors"] = config.metric or "euclidean", _search(config, graph, device)
+                graph = nearest_neighbors(graph.to(device), k, metric=metric, method=resolved["neighbors"])
+        with _timed(seconds, "affinity" if affinity is not None else None):
+            cells = cells_of(config, given, affinity, graph)
         with _timed(seconds, "init"):
-            start, scaling, init = _start(config, _n_obs(source), matrix, features, taking_part.members)
+            start, scaling, init = _start(config, cells)
+            start = start.to(device, config.dtype)
         with _timed(seconds, "optimize"):
-            raced = _races(config, source, features)
-            schedule = config.schedule(config, matrix, raced)
-            objective, offset = _objective(matrix, config, device, resolved)
-            rules = _rules(config, objective, offset or 0.0, schedule.longest_path())
-            rules = replace(rules, complete=lambda positions: taking_part.complete(positions, _n_obs(source)))
+            raced = _races(config, given.source, cells.features)
+            schedule = config.schedule(config, cells.matrix, raced)
+            problem = _problem(config, cells, start, resolved, searched=k > 0)
+            rules = _rules(config, cells, problem, schedule.longest_path())
             with progress_bar(schedule.all_steps(), config.verbose) as bar:
                 rules = replace(rules, callbacks=(bar, *callbacks))
-                state = RunState(start.to(device), (start - start.double().mean(0).float()).to(device))
-                state, path, branch = race.run(state, rules, schedule, features)
-        embedding = rules.complete(state.positions)
-    last = state.history[-1]
+                state = RunState(start, start - start.double().mean(0).to(start.dtype))
+                state, path, branch = race.run(state, rules, schedule, cells.features)
+        embedding = cells.complete(state.positions)
+    last, offset = state.history[-1], problem.offset
     return EmbeddingResult(
         embedding=embedding,
         n_iter=state.step,
@@ -102,42 +94,30 @@ def embed(
         seconds=seconds,
         resolved=resolved | ({"branch": branch} if raced else {}),
         config=effective(config, affinity, graph, path, raced, init=init, init_scaling=scaling),
-        n_edges=matrix.n_edges,
+        n_edges=cells.matrix.n_edges,
+        encoder=None if config.encoder is None else state.optimizer[0],
     )
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def _timed(seconds: dict[str, float], stage: str | None) -> Iterator[None]:
     begin = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - begin
+    if stage is not None:
+        seconds[stage] = time.perf_counter() - begin
 
 
-def _n_obs(source: Source) -> int:
-    if isinstance(source, Tensor):
-        return source.shape[0]
-    return source.n_obs if isinstance(source, KnnGraph) else source.n_rows
-
-
-def _checked(source: Source, features: Tensor | None, config: EmbeddingConfig) -> tuple[Source, Tensor | None]:
-    if _n_obs(source) < MIN_CELLS:
-        raise ValueError(f"An embedding needs at least {MIN_CELLS} cells; got {_n_obs(source)}.")
-    if isinstance(source, Tensor):
-        source = features = checked_features(source, config.metric)
-    elif features is not None:
-        features = checked_features(features, None)
-        if features.shape[0] != _n_obs(source):
-            raise ValueError(f"`features` has {features.shape[0]} rows, but the source has {_n_obs(source)} cells.")
-    return source, features
+def _with_known_optimizer(config: EmbeddingConfig) -> EmbeddingConfig:
+    """Adam for "auto" where cells have no curvature of their own, at 0.001 for an encoder's parameters."""
+    if not (config.encoder is not None or config.is_dense) or not config.is_automatic:
+        return config
+    lr = 1e-3 if config.lr == "auto" and config.encoder is not None else config.lr
+    return replace(config, optimizer="Adam", lr=lr)
 
 
 def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffinity | None, int]:
     """The input affinity, and the number of other cells to search for: 0 where nothing is searched."""
-    searching, n_obs = isinstance(source, Tensor), _n_obs(source)
-    if config.backend is not None and not searching:
-        raise ValueError(
-            f"`backend={config.backend!r}` has no effect: it searches neighbors, and these are given. Drop it."
-        )
+    searching, n_obs = isinstance(source, Tensor), n_obs_of(source)
     if isinstance(source, AffinityMatrix):
         return None, 0
     affinity = config.input_affinity(searching=searching, n_obs=n_obs)
@@ -150,7 +130,7 @@ def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffin
     if 3 * largest - k < 1:
         return affinity, k
     lowered = [max(1.0, min(value, k / 3)) for value in affinity.perplexities]
-    if config.perplexity is not None or config.affinity_in is not None:
+    if config.perplexity is not None or isinstance(config.affinity_in, EntropicAffinity):
         warnings.warn(
             f"The perplexity is lowered from {largest:g} to {max(lowered):g}, a third of the {k} neighbors per cell.",
             UserWarning,
@@ -165,32 +145,59 @@ def _search(config: EmbeddingConfig, features: Tensor, device: torch.device) -> 
     return "torch" if features.shape[0] <= EXACT_CELLS or device.type == "cuda" else "faiss"
 
 
-def _start(
-    config: EmbeddingConfig, n_obs: int, matrix: AffinityMatrix, features: Tensor | None, members: Tensor | None
-):
+def _check_backend(config: EmbeddingConfig, chosen: dict[str, str], *, searched: bool) -> None:
+    """Refuse a backend that had nothing to do."""
+    if config.backend is None or searched or (config.backend == "keops" and chosen):
+        return
+    raise ValueError(
+        f"`backend={config.backend!r}` has no effect in this call: no neighbors are searched"
+        f"{'' if config.backend == 'faiss' else ' and no sums over all pairs are evaluated'}. Drop it."
+    )
+
+
+def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, float | str | None, str]:
+    """Starting positions, how they were scaled, and the name of the start that was used."""
+    if config.encoder is not None:
+        return encoded(config.encoder, cells.raw), None, "encoder"
     init, scaling = config.init, config.init_scaling
     if isinstance(init, str):
         scaling = config.named_init_scaling if scaling is None else scaling
     else:
-        init = torch.as_tensor(init)
-        if init.shape != (n_obs, config.n_components):
-            raise ValueError(f"`init` must have the shape {(n_obs, config.n_components)}; got {tuple(init.shape)}.")
+        init, shape = torch.as_tensor(init), (cells.given.n_cells, config.n_components)
+        if init.shape != shape:
+            raise ValueError(f"`init` must have the shape {shape}; got {tuple(init.shape)}.")
         if not torch.isfinite(init).all():
             raise ValueError("`init` has NaN or infinite values.")
-        if members is not None:
-            init = init[members]
+        init = cells.of(init)
     start, used = start_positions(
-        init, scaling, features=features, matrix=matrix, n_components=config.n_components, seed=config.random_state
-    )
+        init, scaling, features=cells.features, matrix=cells.matrix, n_components=config.n_components,
+        seed=config.random_state,
+    )  # fmt: skip
     return start, scaling, used
+
+
+def _problem(
+    config: EmbeddingConfig, cells: Cells, start: Tensor, resolved: dict[str, str], *, searched: bool
+) -> objective.Problem:
+    """What is minimised, with an encoder's optimizer where there is one."""
+    counts = None if cells.counts is None else cells.counts.to(start)
+    sums = objective.Sums(config, cells.matrix.n_rows, start.device, config.dtype)
+    problem = config.terms(config, cells.matrix.to(start.device), counts, sums)
+    _check_backend(config, sums.chosen, searched=searched)
+    resolved |= sums.chosen
+    if config.encoder is None:
+        return problem
+    module = copy.deepcopy(config.encoder).to(start.device)
+    optimizer = EncoderOptimizer(module, cells.raw.to(start.device), config.resolved_optimizer())
+    return replace(problem, optimizer=optimizer)
 
 
 def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> bool:
     """Whether two early phases are raced: by default for a representation whose schedule nobody touched."""
-    if config.race is False:
+    if config.race is False or "race" not in config.options:
         return False
     touched = {
-        "optimizer": config.optimizer != "auto",
+        "optimizer": not config.is_automatic,
         "scheduler": config.scheduler not in (None, "none"),
         "max_iter": config.max_iter is not None,
         "early_exaggeration_coeff": config.early_exaggeration_coeff is not None,
@@ -207,34 +214,18 @@ def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> 
     return True
 
 
-def _objective(
-    matrix: AffinityMatrix, config: EmbeddingConfig, device: torch.device, resolved: dict[str, str]
-) -> tuple[Objective, float | None]:
-    """The terms, and the constant Σ P log P where P and Q are distributions (else None)."""
-    output, matrix = config.output_affinity(), matrix.to(device)
-    resolved["radial_sum"] = radial_sum.choose(matrix.n_rows, config.n_components)
-    plan = radial_sum.RADIAL_SUMS[resolved["radial_sum"]](
-        output.kernel,
-        n_components=config.n_components,
-        tolerance=config.tolerance,
-        device=device,
-        dtype=torch.float32,
-        world=SERIAL,
-    )
-    objective = {"attraction": Attraction(matrix, output.kernel), "repulsion": Partition(plan, matrix.total)}
-    return objective, -reductions.entropy(matrix.weights) if abs(matrix.total - 1) < 1e-6 else None
-
-
-def _rules(config: EmbeddingConfig, objective: Objective, offset: float, max_iter: int) -> Rules:
+def _rules(config: EmbeddingConfig, cells: Cells, problem: objective.Problem, max_iter: int) -> Rules:
     return Rules(
-        objective,
-        resolve_optimizer(config.optimizer, config.optimizer_kwargs),
-        strength={"attraction": 1.0, "repulsion": float(config.repulsion_strength)},
-        offset=offset,
+        problem.objective,
+        problem.optimizer or config.resolved_optimizer(),
+        strength=problem.strength,
+        offset=problem.offset or 0.0,
         max_iter=max_iter,
         check_interval=config.check_interval,
         min_grad_norm=config.min_grad_norm,
+        max_grad_norm=config.max_grad_norm,
         scheduler=resolve_scheduler(config.scheduler, config.scheduler_kwargs),
         scheduler_kwargs=config.scheduler_kwargs,
+        complete=cells.complete,
         interruptible=backend.in_ipython(),
     )

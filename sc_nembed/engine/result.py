@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from . import backend
 from .affinity import AFFINITIES, EntropicAffinity, InputAffinity
 from .config import EmbeddingConfig
 from .graph import AffinityMatrix, KnnGraph
+from .loop import exaggeration
 from .output_affinity import describe
 from .schedule import Phase, unroll
 
@@ -37,6 +39,8 @@ class EmbeddingResult:
         The configuration with the values that took effect.
     n_edges
         Entries of the symmetric P.
+    encoder
+        The trained encoder, where there is one; the given one is left as it was.
     """
 
     embedding: Tensor  # (n, n_components)
@@ -48,6 +52,7 @@ class EmbeddingResult:
     resolved: dict[str, str]
     config: EmbeddingConfig
     n_edges: int
+    encoder: torch.nn.Module | None = None
 
 
 def effective(
@@ -61,11 +66,12 @@ def effective(
     init_scaling: float | str | None,
 ) -> EmbeddingConfig:
     """The configuration with the values that took effect."""
-    exaggerations = [setting.weights["attraction"] for setting in unroll(path)]
+    exaggerations = [exaggeration(setting) for setting in unroll(path)]
     late = 1.0 if config.exaggeration is None else float(config.exaggeration)
     early = [value for value in exaggerations if value != late]
     names = {kind: name for name, kind in AFFINITIES.items()}
-    out_name, out_kwargs = describe(config.output_affinity())
+    searched = affinity is not None and isinstance(graph, KnnGraph) and affinity.n_neighbors(graph.n_obs) > 0
+    out_name, out_kwargs = describe(config.affinity_out, config.kwargs_affinity_out)
     return replace(
         config,
         affinity_in=names.get(type(affinity), affinity),  # one of somebody else's keeps its own name
@@ -79,7 +85,8 @@ def effective(
         kwargs_affinity_out=out_kwargs,
         device=str(backend.resolve_device(config.device)),
         n_jobs=backend.resolve_n_jobs(config.n_jobs),
-        init=config.init if init == "array" else init,
+        init=config.init if init in ("array", "encoder") else init,
         init_scaling=init_scaling,
         race=raced,
+        process_duplicates=config.process_duplicates and searched,
     )

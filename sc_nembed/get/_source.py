@@ -130,23 +130,40 @@ def _graph(adata: AnnData, config: EmbeddingConfig, key: str, record: Mapping[st
             f"`metric={config.metric!r}` has no effect: the graph {key!r} is finished. Drop it, or name `use_rep`."
         )
     distances, weights = (_matrix_name(adata, key, record, kind) for kind in _KINDS)
-    name = distances or weights
+    verbatim = weights is not None and _reads_weights(config)
+    name = weights if verbatim else distances or weights
     if name is None:
         wanted = [_KINDS[kind](key) for kind in _KINDS]
         raise KeyError(
             f"`.uns[{key!r}]` names no matrix in `.obsp`; expected one of {wanted}, available: {list(adata.obsp)}."
         )
     label = f"`.obsp[{name!r}]`"
-    if distances:
+    kind = None
+    if verbatim:
+        data, kind = _weights(adata.obsp[name], label, adata.n_obs, normalize=False), "umap"
+    elif distances:
         data = read_distances(adata.obsp[name], label, n_obs=adata.n_obs, n_neighbors=config.n_neighbors)
     else:
         _needs_distances(config, label)
-        data = read_pattern(adata.obsp[name], label, n_obs=adata.n_obs)
+        data, kind = read_pattern(adata.obsp[name], label, n_obs=adata.n_obs), "uniform"
     features, start = _start_features(adata, config, record)
     about = {"kind": "graph", "neighbors_key": key, "matrix": name} | start
     said = f"the neighbor graph {key!r} ({label})"
-    kind = None if distances else "uniform"
     return Source(data, features, about, said, affinity_in=kind, names={key, name, *start.values()})
+
+
+def _reads_weights(config: EmbeddingConfig) -> bool:
+    """Whether a graph's weights are P themselves: where the method says so and nothing else is asked for."""
+    return config.reads_weights and config.affinity_in in (None, "umap") and config.n_neighbors is None
+
+
+def _weights(matrix: Any, label: str, n_obs: int, *, normalize: bool = True, symmetric: bool = True) -> AffinityMatrix:
+    if matrix.shape != (n_obs, n_obs):
+        raise ValueError(f"{label} must be a matrix of {n_obs} by {n_obs} cells; got shape {tuple(matrix.shape)}.")
+    try:
+        return PrecomputedAffinity(matrix, normalize)(symmetric=symmetric)
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}") from error
 
 
 def _needs_distances(config: EmbeddingConfig, label: str) -> None:
@@ -174,14 +191,7 @@ def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, re
     for parameter in ("perplexity", "n_neighbors", "metric"):
         if getattr(config, parameter) is not None:
             raise ValueError(f"`{parameter}` has no effect: {label} gives the affinities themselves.")
-    if matrix.shape != (adata.n_obs, adata.n_obs):
-        raise ValueError(
-            f"{label} must be a matrix of {adata.n_obs} by {adata.n_obs} cells; got shape {tuple(matrix.shape)}."
-        )
-    try:
-        data = PrecomputedAffinity(matrix)()
-    except ValueError as error:
-        raise ValueError(f"{label}: {error}") from error
+    data = _weights(matrix, label, adata.n_obs, symmetric=config.symmetric)
     neighbors = adata.uns.get(_keys.NEIGHBORS)
     features, start = _start_features(adata, config, neighbors if isinstance(neighbors, Mapping) else {})
     names = set(record.values()) | set(start.values())
@@ -192,7 +202,8 @@ def _start_features(
     adata: AnnData, config: EmbeddingConfig, record: Mapping[str, Any]
 ) -> tuple[Tensor | None, dict[str, str]]:
     """Features for a start by PCA, or for a race: what the graph was built from, else `X_pca`, else none."""
-    if not (isinstance(config.init, str) and config.init == "pca") and not config.race:
+    starts_by_pca = isinstance(config.init, str) and config.init == "pca"
+    if not starts_by_pca and not config.race and config.encoder is None:
         return None, {}
     for use_rep, n_pcs in dict.fromkeys([_built_from(record), (_keys.PCA, None)]):
         if use_rep in adata.obsm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -15,7 +16,7 @@ from anndata import AnnData
 from .. import _keys
 from ..engine import backend
 from ..engine.affinity import PrecomputedAffinity
-from ..engine.config import EmbeddingConfig
+from ..engine.config import EmbeddingConfig, seed_of
 from ..engine.initialization import NAMES as INIT_NAMES
 from ..engine.pipeline import embed
 from ..engine.presets import resolve_method, with_options
@@ -55,6 +56,9 @@ def neighbor_embedding(
     early_exaggeration_iter: int | None = None,
     exaggeration: float | None = None,
     repulsion_strength: float | None = None,
+    process_duplicates: bool | None = None,
+    encoder: torch.nn.Module | None = None,
+    max_grad_norm: float | None = None,
     backend: str | None = None,
     device: str | torch.device = "auto",
     n_jobs: int | None = None,
@@ -75,7 +79,8 @@ def neighbor_embedding(
     adata
         Annotated data matrix, cells in rows. A view becomes an actual AnnData; its parent is not touched.
     method
-        "tsne" (case and hyphens do not matter), or an `EmbeddingConfig` made by `sc_nembed.engine.presets`.
+        "tsne", "umap", "sne", "neighbor_embedding" (any pair of affinities) or "affinity_matcher" (a loss between two
+        dense affinities); case and hyphens do not matter. Or an `EmbeddingConfig` made by `sc_nembed.engine.presets`.
     use_rep, n_pcs
         Search neighbors in this representation, a key of `.obsm` or "X", of which the first `n_pcs` columns are used;
         `n_pcs` alone takes `X_pca`, and `n_pcs=0` means X.
@@ -85,13 +90,15 @@ def neighbor_embedding(
     obsp
         Use this matrix of weights (large = near) of `.obsp` as P, symmetrised and normalised.
     affinity_in
-        Input affinity: "entropic", "uniform", "umap", "precomputed" (with `obsp`), an input affinity of
-        `sc_nembed.engine.affinity`, or a sparse or dense matrix of weights, cells by cells.
+        Input affinity: "entropic", "symmetric_entropic", "uniform", "umap", "normalized_gaussian",
+        "normalized_student", "precomputed" (with `obsp`), an input affinity such as `sc_nembed.EntropicAffinity(30)`,
+        or a sparse or dense matrix of weights, cells by cells.
     affinity_out, kwargs_affinity_out
-        Output affinity ("student" or an instance or class of `sc_nembed.engine.output_affinity`) and its arguments,
-        e.g. `{"dof": 0.5}`.
+        Output affinity and its arguments, e.g. `{"dof": 0.5}`: "student", "gaussian", "rational", an instance or class
+        such as `sc_nembed.GaussianAffinity`, or a function `log_q(Z, **kwargs)` of the positions as a tensor, which
+        gives the logarithms of q, (cells, cells). Its `normalization` is "all", "row" or "none".
     perplexity
-        Smooth number of neighbors of the entropic affinity, at least 1; several give the mean of their affinities.
+        Smooth number of neighbors of an entropic affinity, at least 1; several give the mean of their affinities.
         Three times as many neighbors are searched; where there are fewer it is lowered to a third of them.
     n_neighbors
         Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named
@@ -112,25 +119,38 @@ def neighbor_embedding(
     min_grad_norm
         Stop at a check where the Frobenius norm of the gradient is below; 0 never stops.
     max_iter
-        All steps of the path kept: 150 by default, 750 with another optimizer than "auto".
+        All steps of the path kept: 150 by default, 100 for UMAP, 750 with another optimizer than "auto"; the sampled
+        epochs of UMAP are 500 up to 10 000 cells and 200 above.
     check_interval
         Steps between two checks (history, progress bar, callbacks, stop rules), 10 by default.
     init
         Start: "pca" (default; for a graph of what it was built from, else `X_pca`, else "spectral"), "spectral",
-        "random" (= "normal"), a key of `.obsm`, or an array (cells, n_components).
+        "random" (= "normal"), "hyperbolic", a key of `.obsm`, or an array (cells, n_components).
     init_scaling
-        Standard deviation of the first column of the start. Named starts have 1e-4 by default; arrays and keys of
-        `.obsm` are kept as they are unless it is given; "keep" scales nothing.
+        Standard deviation of the first column of the start, or "range": the largest coordinate is 10. Named starts have
+        1e-4 by default, those of UMAP "range"; arrays and keys of `.obsm` are kept as they are unless it is given;
+        "keep" scales nothing.
     early_exaggeration_coeff, early_exaggeration_iter
         λ of the early phase and its number of steps. With `optimizer="auto"` half of them have the full λ and half
-        bring it down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. Alias
-        `early_exaggeration`.
+        bring it down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. UMAP has none
+        by default. Alias `early_exaggeration`.
     exaggeration
         λ of the last phase, 1 by default.
     repulsion_strength
         ρ, 1 by default.
+    process_duplicates
+        Embed equal rows of a representation once, with their number as weight. Off by default, and for graphs and
+        matrices, which say themselves what equal cells are to each other.
+    encoder
+        A torch module from the features of a cell (`use_rep`) to its coordinates, whose parameters are optimised
+        instead of the coordinates, by Adam where `optimizer` is "auto". It is trained in place once the run has
+        succeeded, and maps new cells afterwards. `init` has no effect then.
+    max_grad_norm
+        Gradients with a larger Frobenius norm are shortened to it.
     backend
-        "faiss" searches neighbors with faiss; None chooses (exact up to 20 000 cells, then faiss) and records it.
+        "faiss" searches neighbors with faiss, "keops" exactly with KeOps, which also evaluates the sums over all pairs
+        exactly and in linear memory. None chooses (neighbors exact up to 20 000 cells, then faiss; sums exact where
+        that is cheaper, else on a grid) and records it.
     device
         "auto" (cuda if present, else cpu), or a torch device.
     n_jobs
@@ -150,7 +170,10 @@ def neighbor_embedding(
     **method_options
         Options of the method. t-SNE: `dof`, degrees of freedom of the Student kernel; `race`, whether two early phases
         are raced and the one with the better global arrangement is kept (by default for a representation whose schedule
-        is left alone); `tolerance`, relative error of the forces on the grid.
+        is left alone); `tolerance`, relative error of the forces on the grid. SNE: `sigma`, `tolerance`.
+        UMAP: `min_dist` (0.5) and `spread` (1), or `a` and `b`; `negative_sample_rate` (5); `repulsion`, "expected"
+        (default: without sampling) or "sampled", then `exclude_neighbors`. Affinity matcher: `loss_fn`
+        ("square_loss", "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and log Q), `kwargs_loss`.
 
     Returns
     -------
@@ -174,12 +197,13 @@ def neighbor_embedding(
     `n_neighbors` or `metric` ask for a new search, then the representation that graph was built from, (5)
     `.obsm["X_pca"]`, else a PCA of X with a warning. Of a graph t-SNE reads the pattern of its distances, 1/k per row
     and symmetrised, unless a perplexity is asked for; what was used is logged and recorded. Cells without neighbors are
-    set around the others.
+    set around the others. UMAP takes the connectivities of a graph as they are.
 
     References
     ----------
-    van der Maaten & Hinton (2008) JMLR 9:2579; Linderman et al. (2019) Nat. Methods 16:243; Kobak & Berens (2019) Nat.
-    Commun. 10:5416; Böhm, Berens & Kobak (2022) JMLR 23:95.
+    Hinton & Roweis (2002) NIPS 15; van der Maaten & Hinton (2008) JMLR 9:2579; McInnes, Healy & Melville (2018)
+    arXiv:1802.03426; Linderman et al. (2019) Nat. Methods 16:243; Kobak & Berens (2019) Nat. Commun. 10:5416; Damrich &
+    Hamprecht (2021) NeurIPS 34; Böhm, Berens & Kobak (2022) JMLR 23:95.
 
     Examples
     --------
@@ -188,6 +212,17 @@ def neighbor_embedding(
     >>> ne.tl.neighbor_embedding(adata, use_rep="X_pca", perplexity=30, key_added="tsne_pca")
     """
     return run(dict(locals()), _keys.slots(key_added))
+
+
+def run_method(
+    method: str, adata: AnnData, slots: _keys.Slots, given: dict[str, Any], *, replaces: bool
+) -> AnnData | None:
+    """`run` for a function whose method is in its name."""
+    if "method" in given:
+        raise TypeError(f"`tl.{method}` has no parameter `method`; use `tl.neighbor_embedding` for other methods.")
+    bound = inspect.signature(neighbor_embedding).bind(adata, method=method, **given)
+    bound.apply_defaults()
+    return run(bound.arguments, slots, replaces=replaces)
 
 
 _CONFIG_FIELDS = {item.name for item in fields(EmbeddingConfig)} - {"method", "verbose"}
@@ -210,6 +245,8 @@ def run(arguments: dict[str, Any], slots: _keys.Slots, *, replaces: bool = False
         _say(verbose, f"    there is no representation to start from by PCA: the start is {result.config.init}")
     target = adata.copy() if arguments["copy"] else adata
     write(target, slots, result, record_of(result, found, source))
+    if result.encoder is not None:
+        config.encoder.load_state_dict(result.encoder.state_dict())
     added = (
         f"added\n    {slots.obsm!r}, coordinates (adata.obsm)\n    {slots.uns!r}, parameters and history (adata.uns)"
     )
@@ -223,7 +260,7 @@ def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
     given["random_state"] = arguments["random_state"]
     given, options = _without_aliases(given, arguments["method_options"])
     preset = with_options(resolve_method(arguments["method"]), options)
-    given["random_state"] = _seed(given["random_state"])
+    given["random_state"] = seed_of(given["random_state"])
     given["init"] = _init(adata, given.get("init", preset.init), given.get("n_components", preset.n_components))
     if sc.settings.n_jobs != 1:
         given.setdefault("n_jobs", sc.settings.n_jobs)
@@ -245,22 +282,6 @@ def _without_aliases(given: dict[str, Any], options: dict[str, Any]) -> tuple[di
         if value is not None or name == "random_state":
             given[name] = value
     return given, options
-
-
-def _seed(random_state: Any) -> int:
-    """The integer a run is seeded with."""
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0] % (2**31 - 1))
-    try:
-        if not isinstance(random_state, bool | str) and int(random_state) == random_state and random_state >= 0:
-            return int(random_state)
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"`random_state` must be a non-negative integer, None or a numpy generator; got {random_state!r}.")
 
 
 def _init(adata: AnnData, init: Any, n_components: int) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from anndata import AnnData
 
 from .. import _keys
-from ._neighbor_embedding import neighbor_embedding, run
+from ._neighbor_embedding import run_method
 
 
 def tsne(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnData | None:
@@ -29,8 +28,4 @@ def tsne(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnD
     result of scanpy there is replaced, as scanpy would. See `neighbor_embedding` for what the record holds and for
     errors.
     """
-    if "method" in kwargs:
-        raise TypeError("`tl.tsne` has no parameter `method`; use `tl.neighbor_embedding` for other methods.")
-    bound = inspect.signature(neighbor_embedding).bind(adata, method="tsne", **kwargs)
-    bound.apply_defaults()
-    return run(bound.arguments, _keys.slots(key_added, _keys.TSNE), replaces=key_added is None)
+    return run_method("tsne", adata, _keys.slots(key_added, _keys.TSNE), kwargs, replaces=key_added is None)

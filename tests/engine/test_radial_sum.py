@@ -56,8 +56,14 @@ GRID = (3e-4, 2e-2)
 TOLERANCES = {
     "torch": {torch.float32: (1e-6, 1e-5), torch.float64: (1e-13, 1e-12)},
     "fft": {torch.float32: GRID, torch.float64: GRID},
+    "keops": {torch.float32: (1e-6, 1e-5), torch.float64: (1e-13, 1e-12)},
 }
-ENTRIES = [(name, d) for name in RADIAL_SUMS for d in ((2,) if name == "fft" else (1, 2, 3, 4))]
+DIMENSIONS = {"torch": (1, 2, 3, 4), "fft": (2,), "keops": (2, 3)}  # keops compiles each of them for seconds
+    "torch": (1, 2, 3, 4),
+    "fft": (2,),
+    "keops": (2, 3),
+}  # keops compiles each for seconds; 1-D in its own file
+ENTRIES = [(name, d) for name in RADIAL_SUMS for d in DIMENSIONS[name]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])

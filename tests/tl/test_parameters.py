@@ -8,6 +8,7 @@ import scanpy as sc
 
 import sc_nembed as ne
 from _cells import QUICK, blobs, snapshot, with_graph
+from sc_nembed.engine import config as config_module
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import EntropicAffinity, UniformAffinity
 from sc_nembed.engine.output_affinity import StudentAffinity
@@ -38,7 +39,7 @@ def usual():
         ({"affinity_in": EntropicAffinity(9)}, {"perplexity": 9.0}),
         ({"affinity_out": StudentAffinity(dof=0.5)}, {}),
         ({"kwargs_affinity_out": {"dof": 0.5}}, {}),
-        ({"dof": 0.5}, {"kwargs_affinity_out": {"dof": 0.5}}),
+        ({"dof": 0.5}, {"kwargs_affinity_out": {"dof": 0.5, "normalization": "all"}}),
         ({"lr": 0.3}, {"lr": 0.3}),
         ({"optimizer": "Adam"}, {"optimizer": "Adam"}),
         ({"optimizer": "SGD", "optimizer_kwargs": {"momentum": 0.3}}, {"optimizer_kwargs": {"momentum": 0.3}}),
@@ -116,9 +117,10 @@ def test_method_by_any_name(method, usual):
 
 def test_every_parameter_of_the_config_is_a_parameter_of_the_tool():
     parameters = set(inspect.signature(ne.tl.neighbor_embedding).parameters)
-    config = presets.tsne()
-    of_the_preset = {"named_init_scaling", "search_affinity", "graph_affinity", "schedule", "options", *config.options}
-    assert set(type(config).__dataclass_fields__) - of_the_preset <= parameters
+    options = {name for preset in presets.METHODS.values() for name in preset().options}
+    assert options >= config_module.OF_METHODS
+    of_the_preset = (config_module.NOT_RECORDED - {"verbose"}) | options
+    assert set(config_module.EmbeddingConfig.__dataclass_fields__) - of_the_preset <= parameters
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,14 @@
 | entropic | `EntropicAffinity(perplexity)` | distances | 1 |
 | uniform | `UniformAffinity(k)` | the pattern alone | 1 |
 | umap | `UMAPAffinity(n)` | distances | as it comes |
+| symmetric_entropic | `SymmetricEntropicAffinity(perplexity)` | all pairs' distances | 1 |
+| normalized_gaussian | `NormalizedGaussianAffinity(sigma, normalization)` | all pairs' distances | 1, or as it comes |
+| normalized_student | `NormalizedStudentAffinity(dof, normalization)` | all pairs' distances | 1, or as it comes |
 | precomputed | `PrecomputedAffinity(matrix)` | weights | 1 |
 
 An input affinity is a frozen dataclass with `n_neighbors(n_obs)`, the neighbors it wants, and `__call__(graph,
-features) -> AffinityMatrix`. To add one, write such a class in a file of its own and add a line to `AFFINITIES`.
+features, symmetric) -> AffinityMatrix`. To add one, write such a class in a file of its own and add a line to
+`AFFINITIES`.
 """
 
 from __future__ import annotations
@@ -18,27 +22,40 @@ from typing import Protocol
 from torch import Tensor
 
 from ..graph import AffinityMatrix, KnnGraph
+from ._all_pairs import NormalizedGaussianAffinity, NormalizedStudentAffinity
 from ._graph import EntropicAffinity, UMAPAffinity, UniformAffinity, uniform_rows
 from ._precomputed import PrecomputedAffinity, checked_weights
+from ._symmetric_entropic import SymmetricEntropicAffinity
 from ._symmetrize import symmetrize
 
 __all__ = [
-    "AFFINITIES", "EntropicAffinity", "InputAffinity", "PrecomputedAffinity", "UMAPAffinity", "UniformAffinity",
-    "checked_weights", "symmetrize", "uniform_rows",
+    "AFFINITIES", "EntropicAffinity", "InputAffinity", "NormalizedGaussianAffinity", "NormalizedStudentAffinity",
+    "PrecomputedAffinity", "SymmetricEntropicAffinity", "UMAPAffinity", "UniformAffinity", "checked_weights",
+    "symmetrize", "uniform_rows",
 ]  # fmt: skip
 
 
 class InputAffinity(Protocol):
-    """How near two cells are in the data."""
+    """How near two cells are in the data.
+
+    `n_neighbors(n_obs)` is the number of other cells it wants to be searched, n_obs − 1 for all of them and 0 for none.
+    With `symmetric=False` P is given as its paper defines it, before it is symmetrised; affinities that are symmetric
+    by definition give the same both ways.
+    """
 
     def n_neighbors(self, n_obs: int) -> int: ...
 
-    def __call__(self, graph: KnnGraph, features: Tensor | None = None) -> AffinityMatrix: ...
+    def __call__(
+        self, graph: KnnGraph, features: Tensor | None = None, *, symmetric: bool = True
+    ) -> AffinityMatrix: ...
 
 
 AFFINITIES = {
     "entropic": EntropicAffinity,
+    "normalized_gaussian": NormalizedGaussianAffinity,
+    "normalized_student": NormalizedStudentAffinity,
     "precomputed": PrecomputedAffinity,
+    "symmetric_entropic": SymmetricEntropicAffinity,
     "umap": UMAPAffinity,
     "uniform": UniformAffinity,
 }

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import backend
 from ..fused import affinity as fused
 from ..graph import AffinityMatrix, KnnGraph
-from ._symmetrize import edges_of, symmetrize
+from ._symmetrize import directed, edges_of, symmetrize
 
 ROWS = 1024
 
@@ -22,7 +22,9 @@ class EntropicAffinity:
     """Gaussian affinities whose every row has the entropy log `perplexity`; symmetrised, they are t-SNE's P.
 
     Several perplexities give the mean of their affinities, a multi-scale one (Lee et al. 2015; Kobak & Berens
-    2019). Sums to 1; the diagonal is empty; distances enter squared, exp(−β d²) (van der Maaten & Hinton 2008).
+    2019). Sums to 1; the diagonal is empty; distances enter squared, exp(−β d²) (van der Maaten & Hinton 2008). Equal
+    cells are neighbors at distance 0; a cell with at least `perplexity` of them has equal affinity to each and none to
+    others.
     """
 
     perplexity: float | Sequence[float] = 30.0
@@ -43,7 +45,7 @@ class EntropicAffinity:
     def n_neighbors(self, n_obs: int) -> int:
         return min(n_obs - 1, int(3 * max(self.perplexities)))
 
-    def __call__(self, graph: KnnGraph, features: Tensor | None = None) -> AffinityMatrix:
+    def __call__(self, graph: KnnGraph, features: Tensor | None = None, *, symmetric: bool = True) -> AffinityMatrix:
         largest = max(self.perplexities)
         if graph.n_neighbors <= largest:
             raise ValueError(
@@ -63,7 +65,7 @@ class EntropicAffinity:
         for perplexity in self.perplexities:
             bounds = backend.chunk_bounds(graph.n_obs, ROWS)
             backend.parallel(fused.entropic, bounds, distances, perplexity, share, weights)
-        return symmetrize(*edges_of(graph, weights))
+        return (symmetrize if symmetric else directed)(*edges_of(graph, weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class UniformAffinity:
     """Equal affinity to each neighbor, 1/k per row, symmetrised as (A + Aᵀ) / 2: a mutual edge counts twice.
 
     `k` is the number of other cells to search for; a finished graph is taken with as many as it holds. Sums to 1; the
-    diagonal is empty; distances are not read (Böhm et al. 2022).
+    diagonal is empty; distances are not read (Böhm et al. 2022). Equal cells are neighbors like any others.
     """
 
     k: int = 14
@@ -83,16 +85,16 @@ class UniformAffinity:
     def n_neighbors(self, n_obs: int) -> int:
         return min(n_obs - 1, self.k)
 
-    def __call__(self, graph: KnnGraph, features: Tensor | None = None) -> AffinityMatrix:
+    def __call__(self, graph: KnnGraph, features: Tensor | None = None, *, symmetric: bool = True) -> AffinityMatrix:
         indptr, indices, _ = edges_of(graph, np.zeros(tuple(graph.indices.shape), np.float32))
-        return uniform_rows(indptr, indices)
+        return uniform_rows(indptr, indices, symmetric=symmetric)
 
 
-def uniform_rows(indptr: np.ndarray, indices: np.ndarray) -> AffinityMatrix:
+def uniform_rows(indptr: np.ndarray, indices: np.ndarray, *, symmetric: bool = True) -> AffinityMatrix:
     """Uniform affinities over the neighbors listed by CSR arrays without a diagonal."""
     counts = np.diff(indptr)
     weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
-    return symmetrize(indptr, indices.astype(np.int32, copy=False), weights)
+    return (symmetrize if symmetric else directed)(indptr, indices.astype(np.int32, copy=False), weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,9 @@ class UMAPAffinity:
     """UMAP's fuzzy simplicial set: exp(−(d − ρᵢ) / σᵢ) with Σ = log₂ n_neighbors, joined by the probabilistic union.
 
     `n` counts the cell itself, as in UMAP and scanpy. Not normalised: entries are memberships between 0 and 1. The
-    diagonal is empty; distances enter as they are (McInnes et al. 2018).
+    diagonal is empty; distances enter as they are, not squared (McInnes et al. 2018). Equal cells have membership 1,
+    and ρᵢ is the distance to the nearest cell that differs. The union is part of the definition: `symmetric` changes
+    nothing.
     """
 
     n: int = 15
@@ -112,7 +116,7 @@ class UMAPAffinity:
     def n_neighbors(self, n_obs: int) -> int:
         return min(n_obs - 1, self.n - 1)
 
-    def __call__(self, graph: KnnGraph, features: Tensor | None = None) -> AffinityMatrix:
+    def __call__(self, graph: KnnGraph, features: Tensor | None = None, *, symmetric: bool = True) -> AffinityMatrix:
         distances = backend.as_array(graph.distances.cpu().float())
         finite = np.isfinite(distances)
         n_counted = finite.sum() + graph.n_obs  # the cells themselves too

@@ -11,24 +11,27 @@ import torch
 from torch import Tensor
 
 from ..graph import AffinityMatrix, KnnGraph
-from ._symmetrize import symmetrize
+from ._symmetrize import directed, symmetrize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrecomputedAffinity:
-    """A matrix of weights (large = near) as P: symmetrised as (A + Aᵀ) / 2, scaled to sum 1; its diagonal is left out.
+    """A matrix of weights (large = near) as P: symmetrised as (A + Aᵀ) / 2 and, where `normalize`, scaled to sum 1.
 
     `matrix` is square: a scipy sparse matrix or array, a numpy array, or a torch tensor, of non-negative finite
-    numbers.
+    numbers. Its diagonal is left out; equal rows are cells like any others; nothing is squared.
     """
 
     matrix: Any
+    normalize: bool = True
 
     def n_neighbors(self, n_obs: int) -> int:
         return 0
 
-    def __call__(self, graph: KnnGraph | None = None, features: Tensor | None = None) -> AffinityMatrix:
-        return symmetrize(*checked_weights(self.matrix))
+    def __call__(
+        self, graph: KnnGraph | None = None, features: Tensor | None = None, *, symmetric: bool = True
+    ) -> AffinityMatrix:
+        return (symmetrize if symmetric else directed)(*checked_weights(self.matrix), normalize=self.normalize)
 
 
 def checked_weights(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

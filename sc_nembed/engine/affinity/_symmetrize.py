@@ -24,6 +24,19 @@ def edges_of(graph: KnnGraph, weights: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return indptr, indices[valid], weights[valid]
 
 
+def directed(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, *, normalize: bool = True) -> AffinityMatrix:
+    """One-way weights as they are, scaled to sum 1 where `normalize`."""
+    n = len(indptr) - 1
+    running = np.concatenate([[0.0], np.cumsum(weights, dtype=np.float64)])
+    row_mass, mass = np.diff(running[indptr]), running[-1]
+    scale = 1 / mass if normalize and mass > 0 else 1.0
+    return AffinityMatrix(
+        torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(weights * np.float32(scale)),
+        n_rows=n, n_cols=n, first_row=0,
+        row_mass=torch.from_numpy((row_mass * scale).astype(np.float32)), total=float(mass * scale),
+    )  # fmt: skip
+
+
 def symmetrize(
     indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, *, fuzzy_union: bool = False, normalize: bool = True
 ) -> AffinityMatrix:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .elementary import exp_below_zero, log_above_one
+from .elementary import exp_of, log_of
 
 
 @kernel
@@ -84,7 +84,7 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
             total = first = second = np.float32(0)
             for c in range(n_valid):
                 scaled = beta * sq_dist[c]
-                value = exp_below_zero(-scaled)
+                value = exp_of(-scaled)
                 total += value
                 first += scaled * value
                 second += scaled * scaled * value
@@ -106,7 +106,7 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
         beta = np.float32(np.exp(log_beta))
         scale = share / total
         for c in range(n_valid):
-            weights[i, c] += scale * exp_below_zero(-beta * sq_dist[c])
+            weights[i, c] += scale * exp_of(-beta * sq_dist[c])
 
 
 @kernel
@@ -224,6 +224,6 @@ def entropy(chunk, begin, end, weights, partial):
         part = np.float32(0)
         for edge in range(start, min(start + 4096, end)):
             weight = max(weights[edge], np.float32(1e-37))
-            part += weight * log_above_one(np.float32(1) / weight)
+            part += weight * log_of(np.float32(1) / weight)
         total += part
     partial[chunk] = total

@@ -1,4 +1,4 @@
-"""Attraction along the edges of P for the Student kernel, 4 Σⱼ pᵢⱼ (−d log q/du) (zᵢ − zⱼ), curvature and value."""
+"""Attraction along the edges of P, 4 Σⱼ pᵢⱼ (−d log q/du) (zᵢ − zⱼ), its curvature and its value, for every kernel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
-from .elementary import log_above_one
+from .kernels import GAUSSIAN, RATIONAL, STUDENT, cost_of, pull_of
+
+FOUR, ZERO = np.float32(4), np.float32(0)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
@@ -15,79 +17,112 @@ def _coordinates(pair):
     return np.uint32(pair).view(np.float32), np.uint32(pair >> np.uint64(32)).view(np.float32)
 
 
-@kernel
-def student_2d(chunk, begin, end, indptr, indices, weights, positions, dof, gradient, curvature):
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _force_2d(kind, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
     """`positions` is (n,) uint64, a pair of float32 each; see `terms.attraction`."""
-    scale = np.float32(2 * (dof + 1))
-    shift = np.float32(dof)
+    s0, s1, s2 = shape[0], shape[1], shape[2]
     for i in range(begin, end):
         x, y = _coordinates(positions[i])
-        sum_x = sum_y = total = np.float32(0)
+        sum_x = sum_y = total = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
             there_x, there_y = _coordinates(positions[indices[edge]])
             dx, dy = x - there_x, y - there_y
-            strength = weights[edge] / (shift + (dx * dx + dy * dy))
+            strength = weights[edge] * pull_of(kind, dx * dx + dy * dy, s0, s1, s2)
             sum_x += strength * dx
             sum_y += strength * dy
             total += strength
-        gradient[i, 0], gradient[i, 1] = scale * sum_x, scale * sum_y
-        curvature[i] = scale * total
+        gradient[i, 0], gradient[i, 1] = FOUR * sum_x, FOUR * sum_y
+        curvature[i] = FOUR * total
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _value_2d(kind, chunk, begin, end, indptr, indices, weights, positions, shape, partial):
+    s0, s1 = shape[0], shape[1]
+    total = 0.0
+    for i in range(begin, end):
+        x, y = _coordinates(positions[i])
+        row = ZERO
+        for edge in range(indptr[i], indptr[i + 1]):
+            there_x, there_y = _coordinates(positions[indices[edge]])
+            dx, dy = x - there_x, y - there_y
+            row += weights[edge] * cost_of(kind, dx * dx + dy * dy, s0, s1)
+        total += row
+    partial[chunk] = total
 
 
 @kernel
-def student_any_d(chunk, begin, end, indptr, indices, weights, positions, dof, gradient, curvature):
-    scale = np.float32(2 * (dof + 1))
-    shift = np.float32(dof)
+def student_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
+    _force_2d(STUDENT, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+
+
+@kernel
+def gaussian_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
+    _force_2d(GAUSSIAN, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+
+
+@kernel
+def rational_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
+    _force_2d(RATIONAL, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+
+
+@kernel
+def student_value_2d(chunk, begin, end, indptr, indices, weights, positions, shape, partial):
+    _value_2d(STUDENT, chunk, begin, end, indptr, indices, weights, positions, shape, partial)
+
+
+@kernel
+def gaussian_value_2d(chunk, begin, end, indptr, indices, weights, positions, shape, partial):
+    _value_2d(GAUSSIAN, chunk, begin, end, indptr, indices, weights, positions, shape, partial)
+
+
+@kernel
+def rational_value_2d(chunk, begin, end, indptr, indices, weights, positions, shape, partial):
+    _value_2d(RATIONAL, chunk, begin, end, indptr, indices, weights, positions, shape, partial)
+
+
+@kernel
+def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, gradient, curvature):
+    """For positions (n, d)."""
+    s0, s1, s2 = shape[0], shape[1], shape[2]
     n_components = positions.shape[1]
     for i in range(begin, end):
-        total = np.float32(0)
+        total = ZERO
         for d in range(n_components):
             gradient[i, d] = 0
         for edge in range(indptr[i], indptr[i + 1]):
             j = indices[edge]
-            sq_dist = np.float32(0)
+            sq_dist = ZERO
             for d in range(n_components):
                 difference = positions[i, d] - positions[j, d]
                 sq_dist += difference * difference
-            strength = weights[edge] / (shift + sq_dist)
+            strength = FOUR * weights[edge] * pull_of(kind, sq_dist, s0, s1, s2)
             for d in range(n_components):
                 gradient[i, d] += strength * (positions[i, d] - positions[j, d])
             total += strength
-        for d in range(n_components):
-            gradient[i, d] *= scale
-        curvature[i] = scale * total
+        curvature[i] = total
 
 
 @kernel
-def value_2d(chunk, begin, end, indptr, indices, weights, positions, dof, partial):
-    """Σ over rows of −Σⱼ pᵢⱼ log qᵢⱼ, one partial sum per range; positions as pairs."""
-    one, inverse = np.float32(1), np.float32(1 / dof)
-    total = 0.0
-    for i in range(begin, end):
-        x, y = _coordinates(positions[i])
-        row = np.float32(0)
-        for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = _coordinates(positions[indices[edge]])
-            dx, dy = x - there_x, y - there_y
-            row += weights[edge] * log_above_one(one + inverse * (dx * dx + dy * dy))
-        total += row
-    partial[chunk] = total * 0.5 * (dof + 1)
-
-
-@kernel
-def value_any_d(chunk, begin, end, indptr, indices, weights, positions, dof, partial):
-    """The same for positions (n, d)."""
-    one, inverse = np.float32(1), np.float32(1 / dof)
+def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, partial):
+    """Σ over rows of −Σⱼ pᵢⱼ log qᵢⱼ, one partial sum per range; for positions (n, d)."""
+    s0, s1 = shape[0], shape[1]
     n_components = positions.shape[1]
     total = 0.0
     for i in range(begin, end):
-        row = np.float32(0)
+        row = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
             j = indices[edge]
-            sq_dist = np.float32(0)
+            sq_dist = ZERO
             for d in range(n_components):
                 difference = positions[i, d] - positions[j, d]
                 sq_dist += difference * difference
-            row += weights[edge] * log_above_one(one + inverse * sq_dist)
+            row += weights[edge] * cost_of(kind, sq_dist, s0, s1)
         total += row
-    partial[chunk] = total * 0.5 * (dof + 1)
+    partial[chunk] = total
+
+
+TWO_D = {
+    STUDENT: (student_2d, student_value_2d),
+    GAUSSIAN: (gaussian_2d, gaussian_value_2d),
+    RATIONAL: (rational_2d, rational_value_2d),
+}

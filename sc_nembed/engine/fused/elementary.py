@@ -22,8 +22,8 @@ _E6, _E5, _E4, _E3, _E2, _E1, _E0 = _fit(lambda t: np.exp2(t), 6)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def log_above_one(x):
-    """Log x for x ≥ 1; error 2e-7 of the result."""
+def log_of(x):
+    """Log x for positive, normal x; error 2e-7, of the result where that is larger than 1."""
     bits = np.float32(x).view(np.int32)
     exponent = np.int32(bits >> 23) - np.int32(127)
     t = np.int32((bits & 0x7FFFFF) | 0x3F800000).view(np.float32) - np.float32(1)
@@ -32,8 +32,8 @@ def log_above_one(x):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def exp_below_zero(x):
-    """Exp x for x ≤ 0, 0 below −87; error 3e-7 of the result, more far from 0 as the argument's own rounding grows."""
+def exp_of(x):
+    """Exp x for x ≤ 87, 0 below −87; error 3e-7 of the result, more far from 0 as the argument's own rounding grows."""
     scaled = max(x * INVERSE_LOG_2, np.float32(-126))
     floor = np.floor(scaled)
     t = scaled - floor

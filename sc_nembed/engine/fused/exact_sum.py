@@ -1,42 +1,103 @@
-"""Exact radial sums of the Student kernel in up to three dimensions: every target against every source."""
+"""Exact radial sums in up to three dimensions, every target against every source, and the rows of SNE."""
 
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
-from . import kernel
+from . import FAST, kernel
+from .elementary import exp_of
+from .kernels import GAUSSIAN, RATIONAL, RATIONAL_REPULSION, STUDENT, value_and_slope_of
+
+ZERO = np.float32(0)
 
 
-@kernel
-def student(chunk, begin, end, targets, sources, weights, dof, first, mass, push):
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _sums(kind, begin, end, targets, sources, weights, shape, first, mass, push):
     """Mass = Σⱼ wⱼ qᵢⱼ and push = Σⱼ wⱼ q'ᵢⱼ (zᵢ − zⱼ) for rows of `targets`, (n, 3); `sources` is (3, m).
 
     Target i is source first + i unless first < 0.
     """
-    one, inverse, power = np.float32(1), np.float32(1 / dof), np.float32(-0.5 * (dof + 1))
+    s0, s1, s2, s3 = shape[0], shape[1], shape[2], shape[3]
+    at_zero, _ = value_and_slope_of(kind, ZERO, s0, s1, s2, s3)
     xs, ys, zs = sources[0], sources[1], sources[2]
     for i in range(begin, end):
         x, y, z = targets[i, 0], targets[i, 1], targets[i, 2]
-        total = push_x = push_y = push_z = np.float32(0)
-        if dof == 1.0:
-            for j in range(xs.shape[0]):
-                dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
-                value = one / (one + (dx * dx + dy * dy + dz * dz))
-                weighted = weights[j] * value
-                slope = -weighted * value
-                total += weighted
-                push_x += slope * dx
-                push_y += slope * dy
-                push_z += slope * dz
-        else:
-            for j in range(xs.shape[0]):
-                dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
-                base = one + inverse * (dx * dx + dy * dy + dz * dz)
-                weighted = weights[j] * np.exp(power * np.log(base))
-                slope = power * inverse * weighted / base
-                total += weighted
-                push_x += slope * dx
-                push_y += slope * dy
-                push_z += slope * dz
-        mass[i] = total - (weights[first + i] if first >= 0 else np.float32(0))  # q(0) = 1, and its push is 0
+        total = push_x = push_y = push_z = ZERO
+        for j in range(xs.shape[0]):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            value, slope = value_and_slope_of(kind, dx * dx + dy * dy + dz * dz, s0, s1, s2, s3)
+            slope *= weights[j]
+            total += weights[j] * value
+            push_x += slope * dx
+            push_y += slope * dy
+            push_z += slope * dz
+        mass[i] = total - (weights[first + i] * at_zero if first >= 0 else ZERO)
         push[i, 0], push[i, 1], push[i, 2] = push_x, push_y, push_z
+
+
+@kernel
+def student(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
+    _sums(STUDENT, begin, end, targets, sources, weights, shape, first, mass, push)
+
+
+@kernel
+def gaussian(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
+    _sums(GAUSSIAN, begin, end, targets, sources, weights, shape, first, mass, push)
+
+
+@kernel
+def rational(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
+    _sums(RATIONAL, begin, end, targets, sources, weights, shape, first, mass, push)
+
+
+@kernel
+def rational_repulsion(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
+    _sums(RATIONAL_REPULSION, begin, end, targets, sources, weights, shape, first, mass, push)
+
+
+SUMS = {STUDENT: student, GAUSSIAN: gaussian, RATIONAL: rational, RATIONAL_REPULSION: rational_repulsion}
+
+
+@kernel
+def gaussian_rows(chunk, begin, end, points, counts, shape, log_mass):
+    """log mᵢ of `terms.row_partition`; `points` is (3, n). Relative to the nearest cell, so nothing underflows."""
+    inverse = np.float32(1) / shape[0]
+    xs, ys, zs = points[0], points[1], points[2]
+    for i in range(begin, end):
+        x, y, z = xs[i], ys[i], zs[i]
+        before = after = np.float32(1e30)
+        for j in range(i):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            before = min(before, dx * dx + dy * dy + dz * dz)
+        for j in range(i + 1, xs.shape[0]):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            after = min(after, dx * dx + dy * dy + dz * dz)
+        nearest = min(before, after) if counts[i] == 1 else ZERO
+        total = ZERO
+        for j in range(xs.shape[0]):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            sq_dist = max(dx * dx + dy * dy + dz * dz, nearest)  # the cell itself is taken as far as the nearest
+            total += counts[j] * exp_of((nearest - sq_dist) * inverse)
+        total -= np.float32(1)  # itself; its twins stay
+        log_mass[i] = np.log(total) - nearest * inverse
+
+
+@kernel
+def gaussian_row_forces(chunk, begin, end, points, counts, row_mass, log_mass, shape, gradient):
+    """2 Σⱼ (wⱼ rᵢ / mᵢ + wᵢ rⱼ / mⱼ) q'ᵢⱼ (zᵢ − zⱼ)."""
+    inverse = np.float32(1) / shape[0]
+    xs, ys, zs = points[0], points[1], points[2]
+    for i in range(begin, end):
+        x, y, z = xs[i], ys[i], zs[i]
+        sum_x = sum_y = sum_z = ZERO
+        for j in range(xs.shape[0]):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            exponent = (dx * dx + dy * dy + dz * dz) * -inverse
+            share = counts[j] * row_mass[i] * exp_of(min(exponent - log_mass[i], ZERO))
+            share += counts[i] * row_mass[j] * exp_of(min(exponent - log_mass[j], ZERO))
+            sum_x += share * dx
+            sum_y += share * dy
+            sum_z += share * dz
+        scale = np.float32(-2) * inverse
+        gradient[i, 0], gradient[i, 1], gradient[i, 2] = scale * sum_x, scale * sum_y, scale * sum_z

@@ -4,6 +4,7 @@
 |---|---|
 | torch | exact, in blocks of rows, on any device |
 | faiss | exact up to 20 000 cells, then an inverted file at the recall stated in `neighbors.faiss` |
+| keops | exact, by differences, in memory linear in the cells, on any device; compiled on first use |
 
 Every entry of `KNN` has the signature `search(features, k) -> candidates`: (n, d) float32 features whose euclidean
 distances count, and up to k + 1 candidates per row, (n, k + 1) int64, possibly with the cell itself among them and −1
@@ -20,9 +21,9 @@ from torch import Tensor
 from .. import backend
 from ..fused import affinity as fused
 from ..graph import KnnGraph
-from . import exact, faiss
+from . import exact, faiss, keops
 
-KNN = {"torch": exact.search, "faiss": faiss.search}
+KNN = {"torch": exact.search, "faiss": faiss.search, "keops": keops.search}
 METRICS = ("euclidean", "cosine")
 EXACT_CELLS = 20_000  # above, faiss is the default
 ROWS = 1024

@@ -12,6 +12,7 @@ says that the two sets are disjoint.
 |---|---|---|
 | torch | exact, in blocks of rows; any number of dimensions, any device | n² |
 | fft | one convolution on a regular grid, 2-D; its error is in the table of `radial_sum.fft` | n + grid |
+| keops | exact, of any potential; any number of dimensions, any device; compiled on first use | n² |
 
 Every entry of `RADIAL_SUMS` has the signature `make(potential, *, n_components, tolerance, device, dtype, world) ->
 plan`; a plan is made once per run. `plan(targets, sources, first, weights=None)` gives (mass, push) at once;
@@ -25,7 +26,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from . import exact, fft
+from . import exact, fft, keops
 
 
 class Potential(Protocol):
@@ -52,14 +53,18 @@ class Plan(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
 
-RADIAL_SUMS = {"torch": exact.make, "fft": fft.make}
-EXACT_PAIRS = 5_000**2  # up to here n² pairs cost less than a grid (measured on two cores)
+RADIAL_SUMS = {"torch": exact.make, "fft": fft.make, "keops": keops.make}
+EXACT_CELLS = 5_000  # up to here n² pairs cost less than the grid of a t-SNE (measured on two cores)
 EXACT_LIMIT = 50_000  # cells above which an exact sum is refused: minutes per hundred steps
 
 
-def choose(n_obs: int, n_components: int) -> str:
-    """The evaluation to use for n_obs cells: exact where that is cheaper or the only one, else the grid."""
-    if n_components == 2 and n_obs**2 > EXACT_PAIRS:
+def choose(n_obs: int, n_components: int, *, exact_cells: int | None = None) -> str:
+    """The evaluation to use for n_obs cells: exact where that is cheaper or the only one, else the grid.
+
+    `exact_cells` says up to how many cells exact sums are cheaper, 5 000 by default; embeddings that stay smaller than
+    t-SNE's have smaller grids.
+    """
+    if n_components == 2 and n_obs > (EXACT_CELLS if exact_cells is None else exact_cells):
         return "fft"
     if n_obs > EXACT_LIMIT:
         raise ValueError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import backend
+from ..kernel import Rational
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ def _spline_transforms(m: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def length_scale(potential) -> float:
-    """√(value / |slope|) at distance 0: how wide the potential is; 1 for the Student kernel with dof = 1."""
+    """How wide a potential is, 1 for the Student kernel with dof = 1: √(value / |slope|) at distance 0.
+
+    The rational kernel, whose slope at 0 may diverge, goes by the distance at which it is a half.
+    """
+    if isinstance(potential, Rational):
+        return potential.a ** (-0.5 / potential.b)
     origin = torch.zeros(1, dtype=torch.float64)
     return float((potential.value(origin) / potential.slope(origin).abs()).sqrt())

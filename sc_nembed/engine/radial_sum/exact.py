@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import backend
 from ..fused import exact_sum
-from ..kernel import StudentT
+from ..fused.kernels import KINDS, shape_of
 
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
 FUSED_ROWS = 64
@@ -24,7 +24,7 @@ class ExactField:
     weights: Tensor  # (m,)
 
     def __call__(self, targets: Tensor, first: int | None) -> tuple[Tensor, Tensor]:
-        if backend.is_fused(targets) and isinstance(self.potential, StudentT) and targets.shape[1] <= 3:
+        if backend.is_fused(targets) and type(self.potential) in KINDS and targets.shape[1] <= 3:
             return self._fused(targets, first)
         rows = max(1, BLOCK_PAIRS // max(1, self.sources.shape[0]))
         parts = [
@@ -49,9 +49,9 @@ class ExactField:
         mass, push = torch.empty(targets.shape[0]), torch.empty(targets.shape[0], 3)
         sources = torch.nn.functional.pad(self.sources, (0, 3 - n_components)).T.contiguous()  # (3, m)
         backend.parallel(
-            exact_sum.student, backend.chunk_bounds(targets.shape[0], FUSED_ROWS),
+            exact_sum.SUMS[KINDS[type(self.potential)]], backend.chunk_bounds(targets.shape[0], FUSED_ROWS),
             torch.nn.functional.pad(targets, (0, 3 - n_components)).numpy(), sources.numpy(),
-            backend.as_array(self.weights), float(self.potential.dof), -1 if first is None else first,
+            backend.as_array(self.weights), shape_of(self.potential), -1 if first is None else first,
             mass.numpy(), push.numpy(),
         )  # fmt: skip
         return mass, push[:, :n_components].contiguous()

@@ -40,6 +40,7 @@ from torch import Tensor
 
 from .. import backend
 from ..fused import grid as fused_grid
+from ..kernel import RationalRepulsion
 from ..reductions import bounding_box
 from . import _splines as splines
 from ._influence import Influence, influence, length_scale
@@ -50,6 +51,7 @@ ROWS_PER_GRID = 24_576  # points that share a private grid while spreading
 MAX_GRIDS = 8
 GATHER_ROWS = 4096
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
+CUSP_SPACING = 0.35  # of the distance at which UMAP's force is clipped: 0.2 for min_dist = 0.5
 MAX_CACHED = 1 << 24  # entries of all transforms kept, 64 MB
 
 
@@ -63,6 +65,14 @@ def spacing_for(tolerance: float) -> float:
     if not 0 < tolerance < 1:
         raise ValueError(f"`tolerance` is a relative error between 0 and 1; got {tolerance!r}.")
     return min(1.0, 0.5 * (tolerance / 3.5e-2) ** 0.25)
+
+
+def coarsest_spacing(potential, n_obs: int, tolerance: float | None) -> float:
+    """The spacing for a potential; UMAP's has a cusp of its own size, whatever the number of points."""
+    if isinstance(potential, RationalRepulsion):
+        return CUSP_SPACING * potential.clip_distance
+    spacing = default_spacing(n_obs) if tolerance is None else spacing_for(tolerance)
+    return spacing * min(1.0, length_scale(potential))
 
 
 def grid_shape(extent: np.ndarray, coarsest: float) -> tuple[float, tuple[int, int]]:
@@ -126,8 +136,7 @@ class FftSum:
             weights, total_weight = sources.new_ones(n_sources), float(n_sources)
         else:
             total_weight = float(weights.double().sum())
-        coarsest = default_spacing(n_sources) if self.tolerance is None else spacing_for(self.tolerance)
-        coarsest *= min(1.0, length_scale(self.potential))
+        coarsest = coarsest_spacing(self.potential, n_sources, self.tolerance)
         spacing, nodes = grid_shape(upper - lower, coarsest)
         kind = self.influence(spacing, nodes)
         if backend.is_fused(sources):

@@ -1,6 +1,13 @@
 """What an objective adds up. A term maps positions to a `Force`; an objective is a dict of named terms.
 
-    loss = λ · attraction + ρ · repulsion        attraction = −Σᵢⱼ Pᵢⱼ log qᵢⱼ        repulsion = (Σᵢⱼ Pᵢⱼ) log Σᵢⱼ qᵢⱼ
+    loss = λ · attraction + ρ · repulsion        attraction = −Σᵢⱼ Pᵢⱼ log qᵢⱼ
+
+| repulsion | of an output affinity normalised | class |
+|---|---|---|
+| (Σᵢⱼ Pᵢⱼ) log Σᵢⱼ qᵢⱼ | over all pairs: t-SNE | `Partition` |
+| Σᵢ rᵢ log Σⱼ qᵢⱼ, rᵢ the mass of row i of P | by row: SNE | `RowPartition` |
+| Σᵢⱼ qᵢⱼ | not | `Mass` |
+| (m / n) Σᵢ degreeᵢ Σⱼ −log(1 − qᵢⱼ) | not: UMAP | `ExpectedRepulsion` |
 
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.
@@ -13,10 +20,23 @@ from typing import Protocol
 from torch import Tensor
 
 from .attraction import Attraction
+from .autograd import Autograd
 from .force import Force
-from .partition import Partition
+from .partition import Mass, Partition
+from .row_partition import RowPartition
+from .umap import ExpectedRepulsion
 
-__all__ = ["Attraction", "Force", "Objective", "Partition", "Term"]
+__all__ = [
+    "Attraction",
+    "Autograd",
+    "ExpectedRepulsion",
+    "Force",
+    "Mass",
+    "Objective",
+    "Partition",
+    "RowPartition",
+    "Term",
+]
 
 
 class Term(Protocol):

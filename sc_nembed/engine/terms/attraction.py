@@ -11,8 +11,9 @@ from torch import Tensor
 
 from .. import backend
 from ..fused import attraction as fused
+from ..fused.kernels import KINDS, shape_of
 from ..graph import AffinityMatrix
-from ..kernel import Kernel, StudentT
+from ..kernel import Kernel
 from .force import Force
 
 BLOCK_EDGES = 1 << 22  # edges held at once by the plain version
@@ -31,7 +32,7 @@ class Attraction:
         return _unsigned(self.matrix)
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        if backend.is_fused(positions) and isinstance(self.kernel, StudentT):
+        if backend.is_fused(positions) and type(self.kernel) in KINDS:
             return _fused(self._edges, self.kernel, positions, value)
         return _plain(self.matrix, self.kernel, positions, value)
 
@@ -55,18 +56,22 @@ def _plain(matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, value: boo
     return Force(gradient, total if value else None, curvature)
 
 
-def _fused(edges: tuple[np.ndarray, ...], kernel: StudentT, positions: Tensor, value: bool) -> Force:
+def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, value: bool) -> Force:
     n_obs, n_components = positions.shape
-    points, force_of, value_of = backend.as_array(positions), fused.student_any_d, fused.value_any_d
-    if n_components == 2:
-        points, force_of, value_of = points.view(np.uint64)[:, 0], fused.student_2d, fused.value_2d
+    kind, points = KINDS[type(kernel)], backend.as_array(positions)
     gradient, curvature = torch.empty(positions.shape), torch.empty(n_obs)
+    if n_components == 2:
+        force_of, value_of = fused.TWO_D[kind]
+        common = (*edges, points.view(np.uint64)[:, 0], shape_of(kernel))
+    else:
+        force_of, value_of = fused.force_any_d, fused.value_any_d
+        common = (*edges, points, kind, shape_of(kernel))
     bounds = backend.chunk_bounds(n_obs, FUSED_ROWS)
-    backend.parallel(force_of, bounds, *edges, points, float(kernel.dof), gradient.numpy(), curvature.numpy())
+    backend.parallel(force_of, bounds, *common, gradient.numpy(), curvature.numpy())
     total = None
     if value:
         partial = np.empty(len(bounds))
-        backend.parallel(value_of, bounds, *edges, points, float(kernel.dof), partial)
+        backend.parallel(value_of, bounds, *common, partial)
         total = torch.tensor(partial.sum())
     return Force(gradient, total, curvature)
 

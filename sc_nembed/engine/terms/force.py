@@ -19,9 +19,9 @@ class Force:
         0-d tensor on the device of the positions, or None.
     curvature
         (n,) or, where it is the same for all cells, (1,): a positive bound on the second derivative, which the
-        optimizer divides the gradient by.
+        optimizer divides the gradient by; None where a term has none.
     """
 
     gradient: Tensor  # (n, d)
     value: Tensor | None
-    curvature: Tensor  # (n,) or (1,)
+    curvature: Tensor | None  # (n,) or (1,)

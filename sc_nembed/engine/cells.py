@@ -1,0 +1,96 @@
+"""The cells of a run: what was given, checked; equal ones merged; those without neighbors left out; the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .affinity import InputAffinity, PrecomputedAffinity
+from .config import EmbeddingConfig
+from .duplicates import Distinct, distinct_rows
+from .encoder import as_input, check_encoder
+from .features import checked_features
+from .graph import AffinityMatrix, KnnGraph
+from .isolated import Participants, participants
+
+MIN_CELLS = 5
+Source = Tensor | KnnGraph | AffinityMatrix
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a run starts from, checked: distinct rows where duplicates are processed."""
+
+    source: Source
+    features: Tensor | None  # centred
+    raw: Tensor | None  # as they were given, for an encoder
+    distinct: Distinct
+    n_cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells that take part: P, their features, how many cells each stands for; and the way back to all cells."""
+
+    matrix: AffinityMatrix
+    features: Tensor | None
+    raw: Tensor | None
+    counts: Tensor | None
+    given: Given
+    participants: Participants
+
+    def of(self, rows: Tensor) -> Tensor:
+        return self.participants.of(self.given.distinct.of(rows))
+
+    def complete(self, positions: Tensor) -> Tensor:
+        return self.given.distinct.complete(self.participants.complete(positions, n_obs_of(self.given.source)))
+
+
+def n_obs_of(source: Source) -> int:
+    if isinstance(source, Tensor):
+        return source.shape[0]
+    return source.n_obs if isinstance(source, KnnGraph) else source.n_rows
+
+
+def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) -> Given:
+    n_cells, raw = n_obs_of(source), source if isinstance(source, Tensor) else features
+    if n_cells < MIN_CELLS:
+        raise ValueError(f"An embedding needs at least {MIN_CELLS} cells; got {n_cells}.")
+    if isinstance(source, Tensor):
+        source = features = checked_features(source, config.metric)
+    elif features is not None:
+        features = checked_features(features, None)
+        if features.shape[0] != n_cells:
+            raise ValueError(f"`features` has {features.shape[0]} rows, but the source has {n_cells} cells.")
+    if config.encoder is not None:
+        check_encoder(config.encoder, raw, config.n_components)
+        raw = as_input(config.encoder, raw)
+    distinct = distinct_rows(features) if _processes_duplicates(config, source) else Distinct()
+    if distinct.first is not None:
+        source = features = distinct.of(features)
+        if n_obs_of(source) < MIN_CELLS:
+            raise ValueError(f"An embedding needs at least {MIN_CELLS} different cells; got {n_obs_of(source)}.")
+    return Given(source, features, distinct.of(raw), distinct, n_cells)
+
+
+def _processes_duplicates(config: EmbeddingConfig, source: Source) -> bool:
+    """Not for graphs and affinities, which say what equal cells are to each other, nor for dense losses."""
+    given_p = isinstance(config.affinity_in, PrecomputedAffinity)
+    return config.process_duplicates and isinstance(source, Tensor) and not given_p and not config.is_dense
+
+
+def cells_of(
+    config: EmbeddingConfig, given: Given, affinity: InputAffinity | None, graph: Tensor | KnnGraph | AffinityMatrix
+) -> Cells:
+    """P of the cells that take part."""
+    matrix = graph
+    if affinity is not None:
+        matrix = affinity(graph, given.features, **({} if config.symmetric else {"symmetric": False}))
+    if matrix.n_rows != n_obs_of(given.source):
+        raise ValueError(
+            f"The precomputed affinity is of {matrix.n_rows} cells, but there are {n_obs_of(given.source)}."
+        )
+    kept = participants(given.distinct.weigh(matrix))
+    counts = kept.of(given.distinct.counts)
+    return Cells(kept.matrix, kept.of(given.features), kept.of(given.raw), counts, given, kept)

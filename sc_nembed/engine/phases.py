@@ -1,0 +1,179 @@
+"""The phases of each method, functions of a configuration and P; `benchmarks/quality.py` measures what they reach."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from .config import EmbeddingConfig
+from .graph import AffinityMatrix
+from .objective import n_epochs
+from .optimizer import auto_rate
+from .schedule import Phase, Ramp, Schedule
+
+
+def of_tsne(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """The phases of t-SNE: a race of two early phases, a single schedule, or the usual one of other optimizers."""
+    if race:
+        return _raced(config)
+    if config.is_automatic:
+        return Schedule((_preconditioned(config),))
+    return Schedule((_standard(config, matrix),))
+
+
+def single(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """t-SNE's without a race."""
+    return of_tsne(config, matrix, False)
+
+
+def plain(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """One phase, one weight: for losses that know no exaggeration."""
+    for name in ("early_exaggeration_coeff", "early_exaggeration_iter", "exaggeration"):
+        if getattr(config, name) not in (None, 0):
+            raise ValueError(f"`{name}` has no effect with method={config.method!r}, which knows no exaggeration.")
+    if config.repulsion_strength != 1:
+        raise ValueError(f"`repulsion_strength` has no effect with method={config.method!r}, whose loss is one term.")
+    automatic = auto_rate(matrix.n_rows, 1.0) if _is_scaled(config) else 1.0
+    momentum = 0.8 if _takes_momentum(config) else None
+    return Schedule((((Phase("matching", config.max_iter, {"loss": 1.0}, _rate(config, automatic), momentum)),),))
+
+
+def of_umap(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """100 steps at the rate 1, or epochs at a rate that falls from 1 to 0; by default nothing is exaggerated.
+
+    More steps find no better neighborhoods, but drift away from the global arrangement of the start.
+    """
+    if not config.is_automatic:
+        return Schedule((_standard(_filled(config, early_exaggeration_iter=0, early_exaggeration_coeff=1.0), matrix),))
+    sampled = config.repulsion == "sampled"
+    n_steps = n_epochs(config, matrix.n_rows) if sampled else (config.max_iter or 100)
+    n_early = 0 if config.early_exaggeration_iter is None else _early_iter(config, n_steps)
+    early, late = _early_coeff(_filled(config, early_exaggeration_iter=0), 4.0), _late(config)
+    if sampled:
+        return Schedule((_epochs(config, n_steps, n_early, early, late),))
+    n_spread = max(n_early, n_steps // 5)
+    phases = (
+        Phase("early exaggeration", n_early, _weights(config, early), _rate(config, 1.0), 0.8),
+        Phase("spreading", n_spread - n_early, _weights(config, late), _rate(config, 1.0), 0.8),
+        Phase("final", n_steps - n_spread, _weights(config, late), _rate(config, 1.0), 0.95),
+    )
+    return Schedule((tuple(phase for phase in phases if phase.n_steps),))
+
+
+def _epochs(config: EmbeddingConfig, n_steps: int, n_early: int, early: float, late: float) -> tuple[Phase, ...]:
+    first = 1.0 if config.lr == "auto" else float(config.lr)
+    rates = [first * (1 - done / n_steps) for done in range(n_steps)]
+    phases = []
+    for name, begin, end, coeff in (("early exaggeration", 0, n_early, early), ("epochs", n_early, n_steps, late)):
+        if end > begin:
+            phases.append(Phase(name, end - begin, _weights(config, coeff), Ramp(rates[begin], rates[end - 1])))
+    return tuple(phases)
+
+
+def _filled(config: EmbeddingConfig, **values: Any) -> EmbeddingConfig:
+    """The config with these values where it has None."""
+    return replace(config, **{name: value for name, value in values.items() if getattr(config, name) is None})
+
+
+def _weights(config: EmbeddingConfig, exaggeration: float | Ramp) -> dict[str, float | Ramp]:
+    return {"attraction": exaggeration, "repulsion": float(config.repulsion_strength)}
+
+
+def _late(config: EmbeddingConfig) -> float:
+    return 1.0 if config.exaggeration is None else float(config.exaggeration)
+
+
+def _rate(config: EmbeddingConfig, automatic: float | Ramp) -> float | Ramp:
+    return automatic if config.lr == "auto" else float(config.lr)
+
+
+def _preconditioned(config: EmbeddingConfig) -> tuple[Phase, ...]:
+    """15 % of the steps at the early exaggeration, 15 % down from it, the rest at the late one.
+
+    The last rate falls from 2: from 3, short runs of small sets at low perplexity are chaotic.
+    """
+    n_steps = 150 if config.max_iter is None else config.max_iter
+    early, late = _early_coeff(config, 4.0), _late(config)
+    n_early = 2 * int(0.15 * n_steps) if config.early_exaggeration_iter is None else _early_iter(config, n_steps)
+    constant, ramp = (n_early + 1) // 2, n_early // 2
+    # each of these steps is exaggerated: the ramp stops one step before it arrives
+    down = Ramp(early, early * (late / early) ** ((ramp - 1) / max(ramp, 1)), "geometric")
+    momentum = 0.99 if n_steps <= 120 else 0.98
+    phases = (
+        Phase("early exaggeration", constant, _weights(config, early), _rate(config, 1.0), 0.90),
+        Phase("annealing", ramp, _weights(config, down), _rate(config, 1.0), 0.95),
+        Phase("final", n_steps - constant - ramp, _weights(config, late), _rate(config, Ramp(2.0, 1.0)), momentum),
+    )
+    return tuple(phase for phase in phases if phase.n_steps)
+
+
+def _raced(config: EmbeddingConfig) -> Schedule:
+    """Two early phases whose global arrangements complement each other; the better one is finished.
+
+    (A) short, pulled towards the start, (B) long and free. The rate of the last 135 steps falls from 2 to 1.
+    """
+    down, last = Ramp(12.0, 1.0, "geometric"), 134
+    settle = Phase("settling", 20, _weights(config, 1.0), _rate(config, Ramp(2.0, 2.0 - 19 / last)), 0.98)
+    pulled = (
+        Phase("early exaggeration", 30, _weights(config, 12.0), _rate(config, 1.0), 0.90, anchor=0.1),
+        Phase("annealing", 20, _weights(config, down), _rate(config, 1.0), 0.95, anchor=0.1),
+        settle,
+    )
+    free = (
+        Phase("early exaggeration", 100, _weights(config, 12.0), _rate(config, 1.0), 0.95),
+        Phase("annealing", 15, _weights(config, down), _rate(config, 1.0), 0.95),
+        settle,
+    )
+    finish = Phase("final", 115, _weights(config, 1.0), _rate(config, Ramp(2.0 - 20 / last, 1.0)), 0.98)
+    return Schedule((pulled, free), (finish,))
+
+
+def _standard(config: EmbeddingConfig, matrix: AffinityMatrix) -> tuple[Phase, ...]:
+    """A third of the steps at exaggeration 12, the rest without: 250 and 500, as in openTSNE and scikit-learn."""
+    n_steps = 750 if config.max_iter is None else config.max_iter
+    default = round(n_steps / 3)
+    n_early = default if config.early_exaggeration_iter is None else _early_iter(config, n_steps)
+    scaled, sgd = _is_scaled(config), _takes_momentum(config)
+    phases = []
+    for name, count, coeff, momentum in (
+        ("early exaggeration", n_early, _early_coeff(config, 12.0), 0.5),
+        ("final", n_steps - n_early, _late(config), 0.8),
+    ):
+        rate = _rate(config, auto_rate(matrix.n_rows, coeff) / matrix.total if scaled else 1.0)
+        phases.append(Phase(name, count, _weights(config, coeff), rate, momentum if sgd else None))
+    return tuple(phase for phase in phases if phase.n_steps)
+
+
+def _is_scaled(config: EmbeddingConfig) -> bool:
+    """Whether the automatic rate grows with the number of cells."""
+    return config.optimizer in ("DeltaBarDelta", "SGD", torch.optim.SGD)
+
+
+def _takes_momentum(config: EmbeddingConfig) -> bool:
+    """Whether the phases choose the momentum."""
+    return config.optimizer in ("SGD", torch.optim.SGD) and config.optimizer_kwargs in (None, "auto")
+
+
+def _early_coeff(config: EmbeddingConfig, default: float) -> float:
+    coeff = config.early_exaggeration_coeff
+    if coeff is not None and coeff != 1 and config.early_exaggeration_iter == 0:
+        warnings.warn(
+            f"`early_exaggeration_coeff={coeff}` has no effect: `early_exaggeration_iter` is 0.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return default if coeff is None else float(coeff)
+
+
+def _early_iter(config: EmbeddingConfig, n_steps: int) -> int:
+    asked = config.early_exaggeration_iter
+    if asked > n_steps:
+        warnings.warn(
+            f"`early_exaggeration_iter={asked}` is cut to {n_steps}: early exaggeration cannot outlast `max_iter`.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return min(asked, n_steps)

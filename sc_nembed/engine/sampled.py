@@ -1,0 +1,127 @@
+"""UMAP by sampling (McInnes et al. 2018), as steps of the loop.
+
+In each epoch every edge is sampled w / max w times on average, at fixed intervals. The cell is then moved towards the
+other end, twice, since the mirrored edge is sampled at the same time, and away from n_negatives cells drawn for it.
+Each cell owns its update: it reads the positions all others had before the epoch, and every draw is a function of seed,
+epoch, cell and edge. So the result has the same bits for any number of threads.
+
+The forces are those of `terms.umap`: on average an epoch does what `ExpectedRepulsion` states, with n_negatives ·
+degreeᵢ / (n − excludedᵢ) for each pair; excluded is a cell itself, or the cell and its neighbors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import backend, draws
+from .fused import umap as fused
+from .fused.kernels import shape_of
+from .graph import AffinityMatrix
+from .kernel import Rational, RationalRepulsion
+from .optimizer import rate_only
+
+ROWS = 1024
+
+
+@dataclass(frozen=True)
+class SampledEpochs:
+    """An optimizer whose step is an epoch: it takes the weights of the terms and leaves their forces alone.
+
+    Attributes
+    ----------
+    matrix
+        Symmetric P, its largest weight 1.
+    kernel, repulsion
+        The rational kernel and the potential of the repulsion.
+    n_negatives
+        Cells drawn for each edge that is sampled.
+    exclude_neighbors
+        Never draw a neighbor; a cell itself is never drawn.
+    seed
+        Of the draws.
+    """
+
+    matrix: AffinityMatrix
+    kernel: Rational
+    repulsion: RationalRepulsion
+    n_negatives: int
+    exclude_neighbors: bool
+    seed: int
+
+    needs_forces = False
+
+    def start(self, positions, setting, state):
+        return 0 if state is None else state  # epochs done
+
+    def step(self, positions, forces, state, options):
+        (attract, _), (repel, _) = forces
+        key = draws.key_of(self.seed, state)
+        move = self._fused if backend.is_fused(positions) else self._plain
+        return move(positions, state + 1, key, attract, repel, options["lr"]), state + 1
+
+    def copy(self, state):
+        return state
+
+    def stand_in(self, setting):
+        return rate_only(setting)
+
+    @cached_property
+    def excluded(self) -> tuple[Tensor, Tensor]:
+        """Cells that are never drawn: CSR (indptr, indices), each row sorted."""
+        n, device = self.matrix.n_rows, self.matrix.indptr.device
+        itself = torch.arange(n, device=device)
+        if not self.exclude_neighbors:
+            return torch.arange(n + 1, device=device), itself
+        rows = torch.cat([torch.repeat_interleave(itself, self.matrix.degrees()), itself])
+        columns = torch.cat([self.matrix.indices.long(), itself])
+        order = (rows * n + columns).argsort()
+        counts = torch.bincount(rows, minlength=n)
+        return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), columns[order]
+
+    def _fused(self, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float) -> Tensor:
+        moved = torch.empty_like(positions)
+        parts = (self.matrix.indptr, self.matrix.indices, self.matrix.weights, *self.excluded, positions)
+        backend.parallel(
+            fused.epoch, backend.chunk_bounds(positions.shape[0], ROWS), *(backend.as_array(part) for part in parts),
+            epoch, np.uint64(key), self.n_negatives, np.float32(attract), np.float32(repel), np.float32(rate),
+            shape_of(self.kernel), shape_of(self.repulsion), moved.numpy(),
+        )  # fmt: skip
+        return moved
+
+    def _plain(self, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float) -> Tensor:
+        """All cells at once: the first edge of each, then the second, ...; the same order for every cell."""
+        degrees, current = self.matrix.degrees(), positions.clone()
+        for slot in range(int(degrees.max())):
+            rows = (degrees > slot).nonzero()[:, 0]
+            edges = self.matrix.indptr[rows] + slot
+            share = self.matrix.weights[edges].double()
+            sampled = (epoch * share).floor() > ((epoch - 1) * share).floor()
+            rows, others = rows[sampled], self.matrix.indices[edges[sampled]].long()
+            for _ in range(2):
+                apart = current[rows] - positions[others]
+                pull = -2 * self.kernel.log_slope(apart.square().sum(1, keepdim=True))
+                current[rows] -= rate * attract * pull * apart
+            for k in range(self.n_negatives):
+                chosen, drawn = self.drawn(key, rows, slot * self.n_negatives + k)
+                apart = current[chosen] - positions[drawn]
+                slope = 2 * self.repulsion.slope(apart.square().sum(1, keepdim=True))
+                current[chosen] -= rate * repel * slope * apart
+        return current
+
+    def drawn(self, key: int, rows: Tensor, draw: int) -> tuple[Tensor, Tensor]:
+        """Those of the rows that have somebody to draw, and whom they draw, (m,) int64 both."""
+        indptr, excluded = self.excluded
+        below = self.matrix.n_rows - (indptr[1:] - indptr[:-1])
+        rows = rows[below[rows] > 0]
+        found = draws.integers(key, rows, torch.full_like(rows, draw), below[rows])
+        first, last = indptr[rows], indptr[rows + 1]
+        for place in range(int((last - first).max()) if len(rows) else 0):
+            there = first + place < last
+            passed = found >= excluded[(first + place).clamp_max(len(excluded) - 1)]
+            found = found + (there & passed)
+        return rows, found

@@ -1,0 +1,32 @@
+"""`tl.umap`: the same call with scanpy's slots, so that `sc.pl.umap` works unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anndata import AnnData
+
+from .. import _keys
+from ._neighbor_embedding import run_method
+
+
+def umap(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnData | None:
+    """UMAP, written where scanpy writes it.
+
+    Parameters
+    ----------
+    adata
+        Annotated data matrix.
+    key_added
+        Write `.obsm[key_added]` and `.uns[key_added]` instead.
+    **kwargs
+        Any parameter of `sc_nembed.tl.neighbor_embedding` but `method`, among them UMAP's `min_dist`, `spread`,
+        `negative_sample_rate` and `repulsion`.
+
+    Returns
+    -------
+    None, or the copy where `copy=True`. Sets `.obsm["X_umap"]`, (n_obs, n_components) float32, and `.uns["umap"]`; a
+    result of scanpy there is replaced, as scanpy would. See `neighbor_embedding` for what the record holds and for
+    errors.
+    """
+    return run_method("umap", adata, _keys.slots(key_added, _keys.UMAP), kwargs, replaces=key_added is None)
