@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pooch
 from anndata import AnnData
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its progress bar complains about notebooks without widgets; none is shown
+    import pooch
 
 CACHE_VARIABLE = "SC_NEMBED_CACHE"
 URL = "https://rsinghlab.github.io/SCOT/data/"

@@ -121,7 +121,7 @@ class RationalRepulsion:
 
     −log(1 − q) = log(1 + 1 / (a uᵇ)) diverges at 0. Below the distance where its force reaches `clip` the potential
     goes on with that force, linear in √u, down to √u = 0.01, and as a parabola from there, so that the force ends at 0.
-    UMAP itself puts 0.001 into a denominator, which changes the force by less than 1 % beyond that distance.
+    UMAP itself puts 0.001 into a denominator, which changes the force by about 1 % at most beyond that distance.
     """
 
     a: float = 1.0

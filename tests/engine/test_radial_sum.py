@@ -59,10 +59,6 @@ TOLERANCES = {
     "keops": {torch.float32: (1e-6, 1e-5), torch.float64: (1e-13, 1e-12)},
 }
 DIMENSIONS = {"torch": (1, 2, 3, 4), "fft": (2,), "keops": (2, 3)}  # keops compiles each of them for seconds
-    "torch": (1, 2, 3, 4),
-    "fft": (2,),
-    "keops": (2, 3),
-}  # keops compiles each for seconds; 1-D in its own file
 ENTRIES = [(name, d) for name in RADIAL_SUMS for d in DIMENSIONS[name]]
 
 
