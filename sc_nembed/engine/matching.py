@@ -22,15 +22,15 @@ def square_loss(p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def cross_entropy_loss(p: Tensor, log_q: Tensor) -> Tensor:
-    present = p != 0
-    return -(p[present] * log_q[present]).sum()
+    return -(p * log_q.masked_fill(p == 0, 0.0)).sum()
 
 
 def binary_cross_entropy_loss(p: Tensor, log_q: Tensor, *, negative_weight: float = 1.0, eps: float = 1e-4) -> Tensor:
-    """`negative_weight` multiplies the second part; `eps` is added to 1 − Q, which is 0 where two cells meet."""
+    """`negative_weight` multiplies the second part, whose 1 − Q, 0 where cells meet, is (1 − Q + eps) / (1 + eps)."""
     apart = ~torch.eye(p.shape[0], dtype=torch.bool, device=p.device)
     p, log_q = p[apart], log_q[apart]
-    return -(p * log_q + negative_weight * (1 - p) * (-torch.expm1(log_q) + eps).log()).sum()
+    log_rest = ((-torch.expm1(log_q) + eps) / (1 + eps)).log()
+    return -(p * log_q + negative_weight * (1 - p) * log_rest).sum()
 
 
 LOSSES = {function.__name__: function for function in (square_loss, cross_entropy_loss, binary_cross_entropy_loss)}

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from . import backend
-from .affinity import AFFINITIES, EntropicAffinity, InputAffinity
+from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, SymmetricEntropicAffinity
 from .config import EmbeddingConfig
 from .graph import AffinityMatrix, KnnGraph
 from .loop import exaggeration
 from .output_affinity import describe
 from .schedule import Phase, unroll
+
+OF_PERPLEXITY = (EntropicAffinity, SymmetricEntropicAffinity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def effective(
     return replace(
         config,
         affinity_in=names.get(type(affinity), affinity),  # one of somebody else's keeps its own name
-        perplexity=affinity.perplexity if isinstance(affinity, EntropicAffinity) else None,
+        perplexity=affinity.perplexity if isinstance(affinity, OF_PERPLEXITY) else None,
         n_neighbors=graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None,
         max_iter=len(exaggerations),
         early_exaggeration_coeff=early[0] if early else None,
