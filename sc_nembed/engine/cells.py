@@ -66,7 +66,7 @@ def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) ->
     if config.encoder is not None:
         check_encoder(config.encoder, raw, config.n_components)
         raw = as_input(config.encoder, raw)
-    distinct = distinct_rows(features) if _processes_duplicates(config, source) else Distinct()
+    distinct = distinct_rows(features) if processes_duplicates(config, source) else Distinct()
     if distinct.first is not None:
         source = features = distinct.of(features)
         if n_obs_of(source) < MIN_CELLS:
@@ -74,7 +74,7 @@ def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) ->
     return Given(source, features, distinct.of(raw), distinct, n_cells)
 
 
-def _processes_duplicates(config: EmbeddingConfig, source: Source) -> bool:
+def processes_duplicates(config: EmbeddingConfig, source: Source) -> bool:
     """Not for graphs and affinities, which say what equal cells are to each other, nor for dense losses."""
     given_p = isinstance(config.affinity_in, PrecomputedAffinity)
     return config.process_duplicates and isinstance(source, Tensor) and not given_p and not config.is_dense

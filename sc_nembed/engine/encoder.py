@@ -48,7 +48,7 @@ class EncoderOptimizer:
 
 
 def encoded(module: torch.nn.Module, features: Tensor) -> Tensor:
-    """What a module makes of features, without its graph."""
+    """What a module makes of features, without its graph; a batch normalisation in it keeps a record of them."""
     with torch.no_grad():
         return module(features).detach().clone()
 
@@ -73,7 +73,7 @@ def check_encoder(module: torch.nn.Module, features: Tensor | None, n_components
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError("`encoder` has no parameters that could be optimised.")
     try:
-        shape = tuple(encoded(module, as_input(module, features[:2])).shape)
+        shape = tuple(encoded(copy.deepcopy(module), as_input(module, features[:2])).shape)
     except RuntimeError as error:
         raise ValueError(f"`encoder` cannot take the {features.shape[1]} features of a cell: {error}") from error
     if shape != (2, n_components):

@@ -24,9 +24,11 @@ def of_tsne(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Sche
     return Schedule((_standard(config, matrix),))
 
 
-def single(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
-    """t-SNE's without a race."""
-    return of_tsne(config, matrix, False)
+def of_sne(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """t-SNE's single schedule with less momentum: with 0.98, 45 000 cells swing past their lowest loss."""
+    if config.is_automatic:
+        return Schedule((_preconditioned(config, momentum=0.95),))
+    return Schedule((_standard(config, matrix),))
 
 
 def plain(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
@@ -90,7 +92,7 @@ def _rate(config: EmbeddingConfig, automatic: float | Ramp) -> float | Ramp:
     return automatic if config.lr == "auto" else float(config.lr)
 
 
-def _preconditioned(config: EmbeddingConfig) -> tuple[Phase, ...]:
+def _preconditioned(config: EmbeddingConfig, momentum: float | None = None) -> tuple[Phase, ...]:
     """15 % of the steps at the early exaggeration, 15 % down from it, the rest at the late one.
 
     The last rate falls from 2: from 3, short runs of small sets at low perplexity are chaotic.
@@ -101,7 +103,8 @@ def _preconditioned(config: EmbeddingConfig) -> tuple[Phase, ...]:
     constant, ramp = (n_early + 1) // 2, n_early // 2
     # each of these steps is exaggerated: the ramp stops one step before it arrives
     down = Ramp(early, early * (late / early) ** ((ramp - 1) / max(ramp, 1)), "geometric")
-    momentum = 0.99 if n_steps <= 120 else 0.98
+    if momentum is None:
+        momentum = 0.99 if n_steps <= 120 else 0.98
     phases = (
         Phase("early exaggeration", constant, _weights(config, early), _rate(config, 1.0), 0.90),
         Phase("annealing", ramp, _weights(config, down), _rate(config, 1.0), 0.95),

@@ -19,7 +19,7 @@ from torch import Tensor
 from . import backend, objective, race
 from .affinity import EntropicAffinity, InputAffinity
 from .callbacks import Callback, progress_bar
-from .cells import Cells, Source, cells_of, checked, n_obs_of
+from .cells import Cells, Source, cells_of, checked, n_obs_of, processes_duplicates
 from .config import EmbeddingConfig
 from .encoder import EncoderOptimizer, encoded
 from .graph import AffinityMatrix
@@ -85,6 +85,7 @@ def embed(
                 state, path, branch = race.run(state, rules, schedule, cells.features)
         embedding = cells.complete(state.positions)
     last, offset = state.history[-1], problem.offset
+    config = replace(config, process_duplicates=processes_duplicates(config, given.source))
     return EmbeddingResult(
         embedding=embedding,
         n_iter=state.step,
@@ -158,7 +159,7 @@ def _check_backend(config: EmbeddingConfig, chosen: dict[str, str], *, searched:
 def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, float | str | None, str]:
     """Starting positions, how they were scaled, and the name of the start that was used."""
     if config.encoder is not None:
-        return encoded(config.encoder, cells.raw), None, "encoder"
+        return encoded(copy.deepcopy(config.encoder), cells.raw), None, "encoder"
     init, scaling = config.init, config.init_scaling
     if isinstance(init, str):
         scaling = config.named_init_scaling if scaling is None else scaling

@@ -39,7 +39,7 @@ def sne() -> EmbeddingConfig:
     return EmbeddingConfig(
         method="sne",
         affinity_out=GaussianAffinity(normalization="row"),
-        schedule=phases.single,
+        schedule=phases.of_sne,
         terms=objective.by_normalization,
         options=("sigma", "tolerance"),
     )
@@ -73,7 +73,7 @@ def neighbor_embedding() -> EmbeddingConfig:
     return EmbeddingConfig(
         method="neighbor_embedding",
         affinity_out=StudentAffinity(),
-        schedule=phases.single,
+        schedule=phases.of_tsne,
         terms=objective.by_normalization,
         options=("tolerance",),
     )

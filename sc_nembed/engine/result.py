@@ -72,7 +72,6 @@ def effective(
     late = 1.0 if config.exaggeration is None else float(config.exaggeration)
     early = [value for value in exaggerations if value != late]
     names = {kind: name for name, kind in AFFINITIES.items()}
-    searched = affinity is not None and isinstance(graph, KnnGraph) and affinity.n_neighbors(graph.n_obs) > 0
     out_name, out_kwargs = describe(config.affinity_out, config.kwargs_affinity_out)
     return replace(
         config,
@@ -90,5 +89,4 @@ def effective(
         init=config.init if init in ("array", "encoder") else init,
         init_scaling=init_scaling,
         race=raced,
-        process_duplicates=config.process_duplicates and searched,
     )

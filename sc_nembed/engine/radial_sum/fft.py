@@ -40,7 +40,7 @@ from torch import Tensor
 
 from .. import backend
 from ..fused import grid as fused_grid
-from ..kernel import RationalRepulsion
+from ..kernel import Gaussian, RationalRepulsion
 from ..reductions import bounding_box
 from . import _splines as splines
 from ._influence import Influence, influence, length_scale
@@ -52,6 +52,7 @@ MAX_GRIDS = 8
 GATHER_ROWS = 4096
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
 CUSP_SPACING = 0.35  # of the distance at which UMAP's force is clipped: 0.2 for min_dist = 0.5
+GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
 MAX_CACHED = 1 << 24  # entries of all transforms kept, 64 MB
 
 
@@ -68,10 +69,16 @@ def spacing_for(tolerance: float) -> float:
 
 
 def coarsest_spacing(potential, n_obs: int, tolerance: float | None) -> float:
-    """The spacing for a potential; UMAP's has a cusp of its own size, whatever the number of points."""
+    """The spacing for a potential.
+
+    UMAP's has a cusp of its own size, whatever the number of points; a Gaussian is blurred by what a t-SNE of many
+    cells does not feel.
+    """
     if isinstance(potential, RationalRepulsion):
         return CUSP_SPACING * potential.clip_distance
     spacing = default_spacing(n_obs) if tolerance is None else spacing_for(tolerance)
+    if isinstance(potential, Gaussian):
+        spacing = min(spacing, GAUSSIAN_SPACING)
     return spacing * min(1.0, length_scale(potential))
 
 
