@@ -25,6 +25,7 @@ from .engine.pipeline import embed
 from .engine.presets import resolve_method, with_options
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}
+SPARSE = ("csr", "csc", "coo")
 
 
 class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -72,16 +73,16 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Embed the rows of X and return `embedding_`."""
         return self._embed(X)
 
-    @available_if(lambda self: self.encoder is not None)
     def transform(self, X: Any) -> Any:
         """Positions of new cells, (m, n_components), by the trained encoder; without an encoder it is missing."""
         check_is_fitted(self)
-        if not isinstance(X, torch.Tensor):
-            X = validate_data(self, X, reset=False, dtype=np.float32)
+        is_tensor = isinstance(X, torch.Tensor)
+        if not is_tensor:
+            X = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=(np.float64, np.float32))
         first = next(self.encoder_.parameters())
         with torch.no_grad():
-            made = self.encoder_(torch.as_tensor(X).to(first.device, first.dtype))
-        return made if isinstance(X, torch.Tensor) else made.cpu().numpy()
+            made = self.encoder_(_tensor(X).to(first.device, first.dtype)).to(_precision(X))
+        return made.to(X.device) if is_tensor else made.cpu().numpy()
 
     def _embed(self, X: Any) -> Any:
         settings = self.get_params(deep=False) | self._adjusted()
@@ -89,18 +90,21 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         is_tensor, pairwise = isinstance(X, torch.Tensor), self._is_pairwise()
         if not is_tensor:
             X = validate_data(
-                self, X, accept_sparse=("csr", "csc", "coo"), dtype=(np.float64, np.float32),
-                ensure_min_samples=MIN_CELLS,
+                self, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32),
+                ensure_min_samples=MIN_CELLS, ensure_non_negative=pairwise,
             )  # fmt: skip
         else:
             self.n_features_in_ = X.shape[-1]
+            vars(self).pop("feature_names_in_", None)  # of an earlier fit
             if settings["device"] == "auto":
                 settings["device"] = X.device
-        config = self._config(settings, torch.float64 if is_tensor and X.dtype == torch.float64 else torch.float32)
+        config = self._config(settings, _precision(X))
         source = PrecomputedAffinity(X)(symmetric=config.symmetric) if pairwise else _tensor(X)
         result = embed(source, config, callbacks=(callbacks,) if callable(callbacks) else tuple(callbacks))
-        self.embedding_ = result.embedding if is_tensor else result.embedding.cpu().numpy()
+        self.embedding_ = result.embedding.to(X.device) if is_tensor else result.embedding.cpu().numpy()
         self.n_iter_, self.history_, self.encoder_ = result.n_iter, result.history, result.encoder
+        if self.encoder_ is not None:
+            self.encoder_.eval()  # new cells do not train it, and may come one by one
         self._n_features_out = self.embedding_.shape[1]
         return self.embedding_
 
@@ -121,29 +125,44 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             settings["affinity_in"] = None
         elif isinstance(affinity, np.ndarray | torch.Tensor) or sp.issparse(affinity):
             settings["affinity_in"] = PrecomputedAffinity(affinity)
-        if isinstance(settings["init"], np.ndarray | list):
-            settings["init"] = torch.as_tensor(np.asarray(settings["init"]))
+        if settings["init"] is not None and not isinstance(settings["init"], str | torch.Tensor):
+            settings["init"] = torch.from_numpy(np.array(settings["init"]))
         given = {name: value for name, value in settings.items() if value is not None}
         options = {name: given.pop(name) for name in list(given) if name in preset.options}
-        return replace(with_options(preset, options), **given, dtype=dtype)
+        return with_options(replace(preset, **given, dtype=dtype), options)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.pairwise = self._is_pairwise()
+        tags.input_tags.pairwise = tags.input_tags.positive_only = self._is_pairwise()
         tags.transformer_tags.preserves_dtype = []
-        tags.non_deterministic = self.random_state is None
         return tags
+
+
+# only here: scikit-learn wraps the methods of a new class for `set_output`, which would hide the condition
+_Embedder.transform = available_if(lambda self: self.encoder is not None)(_Embedder.transform)
 
 
 def _tensor(X: Any) -> torch.Tensor:
     return X if isinstance(X, torch.Tensor) else torch.from_numpy(X.toarray() if sp.issparse(X) else np.array(X))
 
 
+def _precision(X: Any) -> torch.dtype:
+    """Of the positions: float64 for tensors of that type alone."""
+    return torch.float64 if isinstance(X, torch.Tensor) and X.dtype == torch.float64 else torch.float32
+
+
+def _without_aliases(constructor: Any) -> Any:
+    """A constructor whose signature lists parameters alone, as scikit-learn reads it; its aliases are still taken."""
+    signature = inspect.signature(constructor)
+    listed = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
+    constructor.__signature__ = signature.replace(parameters=listed)
+    return constructor
+
+
 def _defaults(kind: type) -> dict[str, Any]:
     """The parameters of a class and their defaults."""
-    parameters = inspect.signature(kind).parameters.values()
-    return {item.name: item.default for item in parameters if item.kind is not item.VAR_KEYWORD}
+    return {item.name: item.default for item in inspect.signature(kind).parameters.values()}
 
 
 class NeighborEmbedding(_Embedder):
@@ -225,6 +244,7 @@ class NeighborEmbedding(_Embedder):
 
     _preset = "neighbor_embedding"
 
+    @_without_aliases
     def __init__(
         self,
         affinity_in: Any,
@@ -281,6 +301,7 @@ init_scaling, device, backend, verbose, random_state, check_interval, encoder, m
 
     _preset = "affinity_matcher"
 
+    @_without_aliases
     def __init__(
         self,
         affinity_in: Any,
@@ -339,14 +360,15 @@ class _Method(_Embedder):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            return
 
         def __init__(self, **given: Any) -> None:
             self._take(given, given)
 
         kinds = inspect.Parameter
         names = [kinds(name, kinds.KEYWORD_ONLY, default=value) for name, value in (cls._options | cls._common).items()]
-        last = kinds("aliases", kinds.VAR_KEYWORD)
-        __init__.__signature__ = inspect.Signature([kinds("self", kinds.POSITIONAL_OR_KEYWORD), *names, last])
+        __init__.__signature__ = inspect.Signature([kinds("self", kinds.POSITIONAL_OR_KEYWORD), *names])
         cls.__init__ = __init__
 
 

@@ -38,7 +38,7 @@ class Distinct:
         return positions if self.inverse is None else positions[self.inverse.to(positions.device)]
 
     def weigh(self, matrix: AffinityMatrix) -> AffinityMatrix:
-        """P with the rows of A scaled by their counts before (A + Aᵀ) / 2, at the same total."""
+        """P · (cᵢ + cⱼ) / 2, c the counts: the mass of each cell times its count, at the same total."""
         if self.counts is None:
             return matrix
         rows = torch.repeat_interleave(torch.arange(matrix.n_rows), matrix.degrees())

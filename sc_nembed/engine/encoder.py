@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .draws import key_of
 from .optimizer import TorchOptimizer, weighted_sum
 
 
@@ -15,41 +18,52 @@ from .optimizer import TorchOptimizer, weighted_sum
 class EncoderOptimizer:
     """A torch optimizer of the encoder's parameters; the positions are what it makes of `features`, (n, d).
 
-    The state is (module, torch optimizer); each copy of it has a module of its own.
+    The state is (module, torch optimizer, steps done); each copy of it has a module of its own. What a module draws, as
+    dropout does, follows from the seed and the step.
     """
 
     module: torch.nn.Module
     features: Tensor
     recipe: TorchOptimizer
+    seed: int
 
     needs_forces = True
 
     def start(self, positions, setting, state):
-        module = copy.deepcopy(self.module) if state is None else state[0]
-        return module, self.recipe.make(module.parameters(), setting)
+        module, done = (copy.deepcopy(self.module), 0) if state is None else (state[0], state[2])
+        return module, self.recipe.make(module.parameters(), setting), done
 
     def step(self, positions, forces, state, options):
-        module, optimizer = state
+        module, optimizer, done = state
         optimizer.param_groups[0].update({name: value for name, value in options.items() if value is not None})
         gradient, _ = weighted_sum(forces)
         optimizer.zero_grad()
-        with torch.enable_grad():
+        with torch.enable_grad(), _drawing(self.features, self.seed, done):
             made = module(self.features)
             made.backward(gradient.to(made.dtype))
         optimizer.step()
-        return encoded(module, self.features).to(positions.dtype), state
+        made = encoded(module, self.features, self.seed, done + 1)
+        return made.to(positions.dtype), (module, optimizer, done + 1)
 
     def copy(self, state):
-        module, optimizer = copy.deepcopy(state)  # together, so that the copy's parameters are its optimizer's
-        return module, optimizer
+        return copy.deepcopy(state)  # together, so that the copy's parameters are its optimizer's
 
     def stand_in(self, setting):
         return self.recipe.stand_in(setting)
 
 
-def encoded(module: torch.nn.Module, features: Tensor) -> Tensor:
+@contextlib.contextmanager
+def _drawing(features: Tensor, seed: int, step: int) -> Iterator[None]:
+    """torch's generators at a state of this step's own, and as they were afterwards."""
+    devices = [features.device] if features.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(key_of(seed, step) >> 1)
+        yield
+
+
+def encoded(module: torch.nn.Module, features: Tensor, seed: int = 0, step: int = 0) -> Tensor:
     """What a module makes of features, without its graph; a batch normalisation in it keeps a record of them."""
-    with torch.no_grad():
+    with torch.no_grad(), _drawing(features, seed, step):
         return module(features).detach().clone()
 
 

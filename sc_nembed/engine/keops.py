@@ -69,8 +69,8 @@ def compiled(reduction: Callable[..., Tensor], *tensors: Tensor) -> Callable[...
 
 
 def evaluate(reduction: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """`reduction(*tensors)` on the session's threads."""
-    with _session(), _libraries.limit(limits=backend.openmp_threads(), user_api="openmp"):
+    """`reduction(*tensors)`, which should be compiled."""
+    with _session():
         return reduction(*(tensor.contiguous() for tensor in tensors))
 
 
@@ -81,7 +81,9 @@ def place(tensor: Tensor) -> str:
 
 @contextlib.contextmanager
 def _session() -> Iterator[None]:
-    """pykeops loaded and silent, in one Python thread at a time: two would compile a formula into the same file."""
+    """pykeops loaded and silent, on the session's threads, for one Python thread at a time: two would compile a formula
+    into the same file.
+    """
     with _lock:
         _load()
         import keopscore
@@ -90,7 +92,8 @@ def _session() -> Iterator[None]:
         before = pykeops.verbose, keopscore.verbose
         pykeops.set_verbose(False)
         try:
-            yield
+            with _libraries.limit(limits=backend.openmp_threads(), user_api="openmp"):
+                yield
         finally:
             pykeops.verbose, keopscore.verbose = before
 

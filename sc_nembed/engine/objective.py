@@ -63,10 +63,10 @@ class Sums:
         )
         return name
 
-    def plan(self, name: str, potential: radial_sum.Potential) -> radial_sum.Plan:
+    def plan(self, name: str, potential: radial_sum.Potential, dtype: torch.dtype | None = None) -> radial_sum.Plan:
         return radial_sum.RADIAL_SUMS[name](
             potential, n_components=self.config.n_components, tolerance=self.config.tolerance, device=self.device,
-            dtype=self.dtype, world=SERIAL,
+            dtype=dtype or self.dtype, world=SERIAL,
         )  # fmt: skip
 
 
@@ -84,8 +84,8 @@ def by_normalization(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Te
     kernel = output.kernel
     if output.normalization == "row":
         name = sums.choose(exact_cells=EXACT_ROWS)
-        plan = None if name == "torch" else sums.plan(name, kernel)
-        repulsion = RowPartition(kernel, matrix.row_mass, matrix.total, plan, counts)
+        plan = None if name == "torch" else sums.plan(name, kernel, torch.float64 if name == "keops" else None)
+        repulsion = RowPartition(kernel, matrix.row_mass, matrix.total, plan, counts, exact=name == "keops")
         return Problem({"attraction": Attraction(matrix, kernel), "repulsion": repulsion}, strength)
     plan = sums.plan(sums.choose(), kernel)
     if output.normalization is None:

@@ -159,7 +159,7 @@ def _check_backend(config: EmbeddingConfig, chosen: dict[str, str], *, searched:
 def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, float | str | None, str]:
     """Starting positions, how they were scaled, and the name of the start that was used."""
     if config.encoder is not None:
-        return encoded(copy.deepcopy(config.encoder), cells.raw), None, "encoder"
+        return encoded(copy.deepcopy(config.encoder), cells.raw, config.random_state), None, "encoder"
     init, scaling = config.init, config.init_scaling
     if isinstance(init, str):
         scaling = config.named_init_scaling if scaling is None else scaling
@@ -189,7 +189,7 @@ def _problem(
     if config.encoder is None:
         return problem
     module = copy.deepcopy(config.encoder).to(start.device)
-    optimizer = EncoderOptimizer(module, cells.raw.to(start.device), config.resolved_optimizer())
+    optimizer = EncoderOptimizer(module, cells.raw.to(start.device), config.resolved_optimizer(), config.random_state)
     return replace(problem, optimizer=optimizer)
 
 

@@ -259,7 +259,7 @@ def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
     given = {name: value for name, value in arguments.items() if name in _CONFIG_FIELDS and value is not None}
     given["random_state"] = arguments["random_state"]
     given, options = _without_aliases(given, arguments["method_options"])
-    preset = with_options(resolve_method(arguments["method"]), options)
+    preset = resolve_method(arguments["method"])
     given["random_state"] = seed_of(given["random_state"])
     given["init"] = _init(adata, given.get("init", preset.init), given.get("n_components", preset.n_components))
     if sc.settings.n_jobs != 1:
@@ -268,7 +268,8 @@ def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
     if isinstance(affinity, np.ndarray | torch.Tensor) or sp.issparse(affinity):
         given["affinity_in"] = PrecomputedAffinity(affinity)
     verbose = arguments["verbose"]
-    return replace(preset, **given, verbose=sc.settings.verbosity >= 3 if verbose is None else bool(verbose))
+    given["verbose"] = sc.settings.verbosity >= 3 if verbose is None else bool(verbose)
+    return with_options(replace(preset, **given), options)
 
 
 def _without_aliases(given: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,10 +9,10 @@ from scipy.linalg import eigh
 
 from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity
-from sc_nembed.engine.initialization import NAMES, pca, random, spectral, start_positions
+from sc_nembed.engine.initialization import NAMES, hyperbolic, pca, random, spectral, start_positions
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
-from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.presets import sne, tsne, umap
 
 from . import _truth
 
@@ -92,6 +92,52 @@ def test_random_is_standard_normal():
     np.testing.assert_allclose(found.mean(0), 0, atol=0.03)
     np.testing.assert_allclose(found.std(0), 1, atol=0.03)
     assert not np.array_equal(found, random(20_000, 2, 4).numpy())
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_hyperbolic_is_in_the_unit_ball(matrix, n_components):
+    """The exponential map at the origin of the Poincaré ball: normal vectors, their lengths r become tanh(r / 2)."""
+    found, tangent = (make(20_000, n_components, 3).double() for make in (hyperbolic, random))
+    length, before = found.norm(dim=1), tangent.norm(dim=1)
+    assert float(length.max()) < 1
+    torch.testing.assert_close(length, (before / 2).tanh(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found / length[:, None], tangent / before[:, None], rtol=0, atol=1e-6)
+    # hyperbolic distances from the origin, 2 artanh r, are those of the tangent vectors
+    torch.testing.assert_close(2 * length.atanh(), before, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(found, hyperbolic(20_000, n_components, 4).double())
+    kept, _ = start_positions("hyperbolic", "keep", features=None, matrix=matrix, n_components=n_components, seed=3)
+    assert torch.equal(kept, hyperbolic(700, n_components, 3))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_range_makes_ten_the_largest_coordinate(pbmc, matrix, name, n_components):
+    options = {"features": pbmc, "matrix": matrix, "n_components": n_components, "seed": 0}
+    start, _ = start_positions(name, "range", **options)
+    assert float(start.abs().max()) == pytest.approx(10, rel=1e-6)
+    np.testing.assert_allclose(start.double().mean(0), 0, atol=1e-4)
+    other, _ = start_positions(name, 3.0, **options)
+    torch.testing.assert_close(start / start[:, 0].std(), other / other[:, 0].std(), rtol=1e-4, atol=1e-5)
+
+
+def test_range_of_given_positions_centres_and_scales_them(matrix):
+    given = torch.randn(700, 2, generator=torch.Generator().manual_seed(0)) + torch.tensor([100.0, -3.0])
+    start, used = start_positions(given, "range", features=None, matrix=matrix, n_components=2, seed=0)
+    centred = given.double() - given.double().mean(0)
+    assert used == "array"
+    torch.testing.assert_close(start.double(), 10 * centred / centred.abs().max(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="all equal"):
+        start_positions(torch.ones(700, 2), "range", features=None, matrix=matrix, n_components=2, seed=0)
+
+
+def test_starts_of_umap_and_of_the_others_have_their_own_scale(matrix):
+    for preset in (umap, tsne, sne):
+        config, options = preset(), {"features": None, "matrix": matrix, "n_components": 2, "seed": 0}
+        expected, _ = start_positions("random", config.named_init_scaling, **options)
+        result = embed(matrix, replace(config, init="random", max_iter=1, lr=1e-12))
+        assert _truth.relative(result.embedding, expected) <= 1e-3
+        assert result.config.init_scaling == config.named_init_scaling
+    assert umap().named_init_scaling != tsne().named_init_scaling == sne().named_init_scaling == 1e-4
 
 
 @pytest.mark.parametrize("name", NAMES)

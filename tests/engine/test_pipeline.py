@@ -19,7 +19,7 @@ from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.output_affinity import OutputAffinity, StudentAffinity, resolve_output_affinity
 from sc_nembed.engine.pipeline import STAGES, embed
-from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.presets import METHODS, tsne
 
 from . import _truth
 
@@ -215,6 +215,157 @@ def test_progress_is_shown_only_when_asked_for(features, capsys):
     assert "neighbor embedding" in capsys.readouterr().err
     embed(features, replace(tsne(), verbose=True))  # both branches of a race: 320 steps
     assert "320/320" in capsys.readouterr().err
+
+
+# --- a limit on the gradient ---
+
+
+def first_steps(features, **changes) -> np.ndarray:
+    """Positions at the start and after each of five steps of plain gradient descent, (6, n, 2)."""
+    start = torch.from_numpy(np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32))
+    config = replace(
+        tsne(), max_iter=5, check_interval=1, init=start, optimizer="SGD", optimizer_kwargs={"momentum": 0.0}, lr=10.0,
+        early_exaggeration_iter=0, n_jobs=2, **changes,
+    )  # fmt: skip
+    path = [start.numpy()]
+    embed(features, config, callbacks=[lambda info: path.append(info.embedding)])
+    return np.array(path, float)
+
+
+def test_max_grad_norm_shortens_the_gradient(features):
+    free = first_steps(features)
+    lengths = np.linalg.norm(free[1:] - free[:-1], axis=(1, 2)) / 10
+    largest = float(lengths[0]) / 3
+    limited = first_steps(features, max_grad_norm=largest)
+    moves = limited[1:] - limited[:-1]
+    np.testing.assert_allclose(np.linalg.norm(moves, axis=(1, 2)) / 10, largest, rtol=1e-4)
+    assert _truth.relative(3 * moves[0], free[1] - free[0]) <= 1e-4  # in the same direction
+    np.testing.assert_array_equal(first_steps(features, max_grad_norm=1.01 * lengths.max()), free)
+
+
+def test_gradient_norm_of_the_history_is_not_limited(features):
+    usual, limited = (
+        embed(features, replace(QUICK, optimizer="Adam", max_grad_norm=limit)).history["grad_norm"]
+        for limit in (None, 1e-4)
+    )
+    assert limited[0] == pytest.approx(usual[0], rel=0.5)
+    assert limited.max() > 1e-4
+
+
+# --- encoders ---
+
+
+class Linear(torch.nn.Module):
+    """Features to positions by one matrix; no randomness."""
+
+    def __init__(self, n_features: int = 50, n_components: int = 2, dtype=torch.float32):
+        super().__init__()
+        start = 0.02 * np.random.default_rng(0).normal(size=(n_components, n_features))
+        self.matrix = torch.nn.Parameter(torch.from_numpy(start).to(dtype))
+
+    def forward(self, features):
+        return features @ self.matrix.T
+
+
+@pytest.mark.parametrize("preset", ["tsne", "sne", "umap", "affinitymatcher"])
+def test_embedding_is_what_the_trained_encoder_makes_of_the_features(features, preset):
+    encoder = Linear()
+    before = encoder.matrix.detach().clone()
+    config = replace(METHODS[preset](), encoder=encoder, lr=1e-2, max_iter=60, n_jobs=2)
+    result = embed(features, config)
+    assert torch.equal(encoder.matrix, before)  # the one that was given is left as it was
+    assert torch.equal(result.encoder(features).detach(), result.embedding)
+    assert not result.embedding.requires_grad
+    assert result.history["loss"][-1] < result.history["loss"][0]
+    record = result.config.to_record()
+    assert (record["encoder"], record["init"], record["optimizer"]) == ("Linear", "encoder", "Adam")
+    assert torch.equal(embed(features, replace(config, n_jobs=1)).embedding, result.embedding)
+
+
+def test_step_of_an_encoder_is_the_gradient_of_the_loss_in_its_parameters(features):
+    """One step of plain gradient descent against autograd of t-SNE's loss through the matrix."""
+    matrix = EntropicAffinity(10)(nearest_neighbors(features, 30))
+    encoder = Linear(dtype=torch.float64)
+    weight = encoder.matrix.detach().clone().requires_grad_()
+    positions = features.double() @ weight.T
+    itself = torch.eye(N, dtype=torch.bool)
+    sq_dist = (positions[:, None] - positions).square().sum(2)
+    partition = (1 / (1 + sq_dist)).masked_fill(itself, 0).sum()
+    loss = (torch.from_numpy(_truth.dense(matrix)) * torch.log1p(sq_dist)).sum() + partition.log()
+    (gradient,) = torch.autograd.grad(loss, weight)
+    config = replace(
+        tsne(), encoder=encoder, optimizer="SGD", optimizer_kwargs={"momentum": 0.0}, lr=1e-3, max_iter=1,
+        early_exaggeration_iter=0,
+    )  # fmt: skip
+    result = embed(matrix, config, features=features)
+    moved = (result.encoder.matrix.detach() - weight.detach()) / -1e-3
+    assert _truth.relative(moved, gradient) <= 1e-4
+
+
+def test_statistics_of_a_given_encoder_are_left_alone(features):
+    """Batch normalisation keeps a record of what it has seen."""
+    torch.manual_seed(0)
+    encoder = torch.nn.Sequential(torch.nn.Linear(50, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2))
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    result = embed(features, replace(QUICK, encoder=encoder))
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert int(result.encoder[1].num_batches_tracked) > 30
+    with pytest.raises(ValueError, match="n_components"):
+        embed(features, replace(QUICK, encoder=encoder, n_components=3))
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+def test_encoder_of_a_graph_takes_the_features_beside_it(features):
+    graph = nearest_neighbors(features, 14)
+    config = replace(QUICK, encoder=Linear())
+    result = embed(graph, config, features=features)
+    assert torch.equal(result.encoder(features).detach(), result.embedding)
+    with pytest.raises(ValueError, match="the source has none"):
+        embed(graph, config)
+
+
+def test_encoder_and_duplicates_go_together(features):
+    cells = torch.cat([features, features[:50]])
+    result = embed(cells, replace(QUICK, encoder=Linear(), process_duplicates=True))
+    assert torch.equal(result.embedding[N:], result.embedding[:50])
+    torch.testing.assert_close(result.encoder(cells).detach(), result.embedding)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_features_are_given_in_the_type_of_the_encoder(features, dtype):
+    encoder = Linear(dtype=torch.float64 if dtype == torch.float16 else dtype)
+    result = embed(features.to(dtype), replace(QUICK, encoder=encoder))
+    assert result.embedding.dtype == torch.float32
+    assert result.encoder.matrix.dtype == encoder.matrix.dtype
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: "linear", TypeError, "must be a torch.nn.Module; got str"),
+        (lambda: torch.nn.Flatten(), ValueError, "no parameters"),
+        (lambda: Linear().requires_grad_(False), ValueError, "no parameters"),
+        (lambda: Linear(n_features=7), ValueError, "cannot take the 50 features"),
+        (lambda: Linear(n_components=3), ValueError, r"here \(2, 2\); it gave \(2, 3\)"),
+    ],
+    ids=["no module", "without parameters", "frozen", "other features", "other dimensions"],
+)
+def test_encoder_that_does_not_fit_is_refused(features, make, error, message):
+    with pytest.raises(error, match=message):
+        embed(features, replace(QUICK, encoder=make()))
+
+
+def test_what_excludes_an_encoder_is_refused(features):
+    for changes, message in (
+        ({"init": "random"}, "`init` and `init_scaling`"),
+        ({"init_scaling": 1.0}, "`init` and `init_scaling`"),
+        ({"init": np.zeros((N, 2))}, "`init` and `init_scaling`"),
+        ({"optimizer": "DeltaBarDelta"}, "moves cells"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(QUICK, encoder=Linear(), **changes)
+    with pytest.raises(ValueError, match="encoder"):
+        replace(METHODS["umap"](), encoder=Linear(), repulsion="sampled")
 
 
 # --- refused ---

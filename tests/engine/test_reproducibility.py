@@ -15,12 +15,12 @@ from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import EntropicAffinity, UMAPAffinity, UniformAffinity
 from sc_nembed.engine.features import checked_features
 from sc_nembed.engine.initialization import NAMES, start_positions
-from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.pipeline import embed
-from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.presets import sne, tsne, umap
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
-from sc_nembed.engine.terms import Attraction, Partition
+from sc_nembed.engine.terms import Attraction, ExpectedRepulsion, Mass, Partition, RowPartition
 from sc_nembed.engine.world import SERIAL
 
 N_JOBS = (1, 2, 8)
@@ -94,8 +94,50 @@ def test_inverted_file_has_the_same_bits_for_any_number_of_threads(many, monkeyp
     assert len(found) == 1
 
 
-def embedding_bits(source: torch.Tensor, n_jobs: int = 2, **changes) -> tuple[str, str]:
-    result = embed(source, replace(tsne(), n_jobs=n_jobs, **changes))
+def term_bits(cells: torch.Tensor, n_jobs: int) -> dict[str, str]:
+    """The bits of every term with every kernel, with and without counts."""
+    found, n = {}, len(cells)
+    with backend.session(n_jobs):
+        matrix = UniformAffinity()(nearest_neighbors(cells, 14))
+        start = 3 * cells[:, :2].contiguous()
+        numbers = torch.from_numpy(np.random.default_rng(0).integers(1, 4, n).astype(np.float32))
+
+        def plan(potential, name):
+            return RADIAL_SUMS[name](
+                potential, n_components=2, tolerance=None, device=torch.device("cpu"), dtype=torch.float32, world=SERIAL
+            )
+
+        for counts in (None, numbers):
+            terms = {}
+            for kernel in (StudentT(0.5), Gaussian(2.0), Rational(1.577, 0.895)):
+                terms[f"Attraction {kernel}"] = Attraction(matrix, kernel)
+                for name in ("torch", "fft"):
+                    terms[f"Partition {kernel} {name}"] = Partition(plan(kernel, name), 1.0, counts)
+                    terms[f"Mass {kernel} {name}"] = Mass(plan(kernel, name), 1.0, counts)
+                terms[f"RowPartition {kernel} fft"] = RowPartition(
+                    kernel, matrix.row_mass, 1.0, plan(kernel, "fft"), counts
+                )
+            terms["RowPartition exact"] = RowPartition(Gaussian(2.0), matrix.row_mass, 1.0, None, counts)
+            for name in ("torch", "fft"):
+                repulsion = plan(RationalRepulsion(1.577, 0.895), name)
+                terms[f"ExpectedRepulsion {name}"] = ExpectedRepulsion(repulsion, matrix.row_sums(), 5.0, counts)
+            for name, term in terms.items():
+                force = term(start, value=True)
+                found[f"{name}, counts {counts is not None}"] = bits(force.gradient, force.curvature, force.value)
+    return found
+
+
+@pytest.mark.parametrize("cells", ["pbmc", "many"])
+def test_terms_have_the_same_bits_for_any_number_of_threads(cells, request):
+    cells = request.getfixturevalue(cells)
+    first = term_bits(cells, 1)
+    for n_jobs in N_JOBS:
+        again = term_bits(cells, n_jobs)
+        assert [name for name in first if again[name] != first[name]] == [], f"with {n_jobs} threads"
+
+
+def embedding_bits(source: torch.Tensor, n_jobs: int = 2, preset=tsne, **changes) -> tuple[str, str]:
+    result = embed(source, replace(preset(), n_jobs=n_jobs, **changes))
     history = [torch.from_numpy(np.asarray(column, float)) for column in result.history.values()]
     return bits(result.embedding), bits(*history)
 
@@ -110,7 +152,14 @@ RUNS = {
     "DeltaBarDelta": {"optimizer": "DeltaBarDelta", "max_iter": 60},
     "3-D": {"n_components": 3, "max_iter": 60},
     "faiss": {"backend": "faiss", "max_iter": 60},
-}
+    "UMAP": {"preset": umap, "max_iter": 60},
+    "UMAP sampled": {"preset": umap, "repulsion": "sampled", "max_iter": 60},
+    "UMAP sampled, neighbors excluded": {
+        "preset": umap, "repulsion": "sampled", "exclude_neighbors": True, "max_iter": 30, "n_components": 3,
+    },
+    "SNE": {"preset": sne, "max_iter": 60},
+    "duplicates": {"process_duplicates": True, "max_iter": 60},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -119,7 +168,7 @@ def test_embedding_has_the_same_bits_twice_and_for_any_number_of_threads(pbmc, n
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("name", ["race", "uniform", "faiss"])
+@pytest.mark.parametrize("name", ["race", "uniform", "faiss", "UMAP", "UMAP sampled", "SNE"])
 def test_embedding_on_the_grid_has_the_same_bits_for_any_number_of_threads(many, name):
     found = [embedding_bits(many, n_jobs, **RUNS[name]) for n_jobs in N_JOBS]
     assert len(set(found)) == 1
@@ -130,10 +179,16 @@ def test_another_seed_moves_a_random_start(pbmc):
     assert one != two
 
 
-def test_seed_of_a_pca_start_does_not_matter(pbmc):
-    """Nothing else is random."""
-    one, two = (embedding_bits(pbmc, max_iter=20, random_state=seed) for seed in (0, 1))
+@pytest.mark.parametrize("preset", [tsne, sne, umap], ids=["tsne", "sne", "umap"])
+def test_seed_of_a_pca_start_does_not_matter(pbmc, preset):
+    """Nothing else is random, except in UMAP by sampling."""
+    one, two = (embedding_bits(pbmc, preset=preset, max_iter=20, random_state=seed) for seed in (0, 1))
     assert one == two
+    if preset is umap:
+        one, two = (
+            embedding_bits(pbmc, preset=preset, repulsion="sampled", max_iter=20, random_state=seed) for seed in (0, 1)
+        )
+        assert one[0] != two[0]
 
 
 def test_python_threads_give_the_bits_of_a_run_alone(pbmc, many):

@@ -1,17 +1,21 @@
 """Parameters: each has an effect and stands in the record; wrong ones have their own message."""
 
 import inspect
+import warnings
 
+import anndata as ad
 import numpy as np
 import pytest
 import scanpy as sc
+import torch
 
 import sc_nembed as ne
 from _cells import QUICK, blobs, snapshot, with_graph
 from sc_nembed.engine import config as config_module
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import EntropicAffinity, UniformAffinity
-from sc_nembed.engine.output_affinity import StudentAffinity
+from sc_nembed.engine.kernel import fit_rational
+from sc_nembed.engine.output_affinity import GaussianAffinity, StudentAffinity
 
 BASE = {"use_rep": "X_pca", "init": "random", **QUICK}
 
@@ -67,6 +71,222 @@ def test_parameter_changes_the_picture_and_is_recorded(given, recorded, usual):
             np.testing.assert_allclose(found, value)
         else:
             assert found == value
+
+
+def far_loss(p, log_q, power=1.0):
+    return ((p - log_q.exp()).abs() ** power).sum()
+
+
+# what each method is compared with, its usual result
+METHODS = {
+    "umap": {"method": "umap"},
+    "sampled umap": {"method": "umap", "repulsion": "sampled"},
+    "sne": {"method": "sne"},
+    "affinity_matcher": {"method": "affinity_matcher", "lr": 0.1},
+    "matcher of a function": {"method": "affinity_matcher", "lr": 0.1, "loss_fn": far_loss},
+    "neighbor_embedding": {"method": "neighbor_embedding"},
+}
+
+
+def embedded_by(method, **options):
+    adata = blobs(gap=3.0)
+    base = {"use_rep": "X_pca", "init": "random", "max_iter": 40}
+    ne.tl.neighbor_embedding(adata, **(base | METHODS[method] | options))
+    return adata.obsm["X_ne"], adata.uns["ne"]
+
+
+@pytest.fixture(scope="module")
+def usual_of():
+    return {method: embedded_by(method)[0] for method in METHODS}
+
+
+def shape(min_dist, spread=1.0):
+    """What stands in the record."""
+    a, b = fit_rational(min_dist, spread)
+    return {"min_dist": min_dist, "spread": spread, "a": a, "b": b, "normalization": "none"}
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "recorded"),
+    [
+        ("umap", {"min_dist": 0.1}, {"kwargs_affinity_out": shape(0.1), "affinity_out": "rational"}),
+        ("umap", {"spread": 2.0}, {"kwargs_affinity_out": shape(0.5, 2.0)}),
+        ("umap", {"kwargs_affinity_out": {"min_dist": 0.1}}, {"kwargs_affinity_out": shape(0.1)}),
+        ("umap", {"a": 1.5, "b": 0.8}, {"kwargs_affinity_out": shape(0.5) | {"a": 1.5, "b": 0.8}}),
+        ("umap", {"negative_sample_rate": 12}, {"negative_sample_rate": 12}),
+        ("umap", {"repulsion": "sampled"}, {"repulsion": "sampled", "exclude_neighbors": False}),
+        ("umap", {"repulsion_strength": 0.5}, {"repulsion_strength": 0.5}),
+        ("umap", {"n_neighbors": 8}, {"n_neighbors": 8, "affinity_in": "umap"}),
+        ("umap", {"affinity_in": "entropic", "perplexity": 8}, {"affinity_in": "entropic", "perplexity": 8.0}),
+        ("umap", {"metric": "cosine"}, {"metric": "cosine", "repulsion": "expected"}),
+        ("umap", {"init_scaling": 1.0}, {"init_scaling": 1.0}),
+        ("umap", {"early_exaggeration_iter": 10}, {"early_exaggeration_iter": 10, "early_exaggeration_coeff": 4.0}),
+        ("umap", {"exaggeration": 2}, {"exaggeration": 2.0}),
+        ("umap", {"lr": 0.3}, {"lr": 0.3}),
+        ("umap", {"optimizer": "Adam", "lr": 0.1}, {"optimizer": "Adam"}),
+        ("sampled umap", {"exclude_neighbors": True}, {"exclude_neighbors": True}),
+        ("sampled umap", {"negative_sample_rate": 2}, {"negative_sample_rate": 2}),
+        ("sampled umap", {"repulsion_strength": 0.5}, {"repulsion_strength": 0.5}),
+        ("sampled umap", {"min_dist": 0.1}, {"kwargs_affinity_out": shape(0.1)}),
+        ("sampled umap", {"random_state": 3}, {"random_state": 3}),
+        ("sampled umap", {"max_iter": 50}, {"max_iter": 50}),
+        ("sampled umap", {"lr": 0.5}, {"lr": 0.5}),
+        ("sampled umap", {"early_exaggeration_iter": 10}, {"early_exaggeration_iter": 10}),
+        ("sampled umap", {"scheduler": "ExponentialLR", "scheduler_kwargs": {"gamma": 0.9}}, {}),
+        ("sne", {"sigma": 3.0}, {"kwargs_affinity_out": {"sigma": 3.0, "normalization": "row"}}),
+        ("sne", {"perplexity": 7}, {"perplexity": 7.0, "affinity_out": "gaussian"}),
+        ("sne", {"kwargs_affinity_out": {"normalization": "all"}}, {}),
+        ("neighbor_embedding", {"affinity_out": "gaussian"}, {"affinity_out": "gaussian"}),
+        ("neighbor_embedding", {"affinity_out": GaussianAffinity(2.0, "row")}, {"affinity_out": "gaussian"}),
+        ("neighbor_embedding", {"affinity_in": "umap"}, {"affinity_in": "umap"}),
+        ("affinity_matcher", {"loss_fn": "cross_entropy_loss"}, {"loss_fn": "cross_entropy_loss"}),
+        ("affinity_matcher", {"loss_fn": "binary_cross_entropy_loss"}, {"loss_fn": "binary_cross_entropy_loss"}),
+        ("affinity_matcher", {"loss_fn": far_loss}, {"loss_fn": "far_loss"}),
+        ("affinity_matcher", {"affinity_out": "gaussian"}, {"affinity_out": "gaussian"}),
+        ("affinity_matcher", {"affinity_in": "normalized_gaussian"}, {"affinity_in": "normalized_gaussian"}),
+        ("matcher of a function", {"kwargs_loss": {"power": 1.5}}, {"kwargs_loss": {"power": 1.5}}),
+    ],
+)
+def test_parameter_of_a_method_changes_its_picture_and_is_recorded(method, given, recorded, usual_of):
+    points, record = embedded_by(method, **given)
+    assert np.isfinite(points).all()
+    assert np.abs(points - usual_of[method]).max() > 1e-3 * np.ptp(usual_of[method])
+    assert {name: record["params"][name] for name in recorded} == recorded
+    assert record["params"]["method"] == METHODS[method]["method"]
+
+
+def test_options_of_other_methods_are_not_recorded():
+    of_umap = {"repulsion", "negative_sample_rate", "exclude_neighbors"}
+    of_matcher, of_tsne = {"loss_fn", "kwargs_loss"}, {"race"}
+    for method, present, absent in (
+        ("umap", of_umap, of_matcher | of_tsne),
+        ("sne", set(), of_umap | of_matcher | of_tsne),
+        ("affinity_matcher", {"loss_fn"}, of_umap | of_tsne),
+    ):
+        names = set(embedded_by(method)[1]["params"])
+        assert present <= names
+        assert not absent & names
+
+
+@pytest.mark.parametrize("repulsion", ["expected", "sampled"])
+def test_min_dist_and_repulsion_strength_spread_the_cells_of_umap(repulsion):
+    """Cells next to each other end farther apart."""
+
+    def nearest(**options):
+        points, _ = embedded_by("umap", repulsion=repulsion, max_iter=200, **options)
+        distances = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(len(points))
+        return np.median(distances.min(1))
+
+    assert nearest(min_dist=0.8) > 1.5 * nearest(min_dist=0.05)
+    assert nearest(repulsion_strength=4) > 1.2 * nearest()
+
+
+def test_epochs_of_sampled_umap_are_its_own_number():
+    assert embedded_by("sampled umap", max_iter=None)[1]["params"]["max_iter"] == 500
+    assert embedded_by("umap", max_iter=None)[1]["params"]["max_iter"] < 250
+
+
+# --- parameters of all methods ---
+
+
+def twins():
+    """30 cells of which five are there four times more."""
+    adata = blobs(n_per=10)
+    return adata[np.concatenate([np.arange(30), np.repeat(np.arange(5), 4)])].copy()
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+@pytest.mark.parametrize("method", ["tsne", "umap", "sne"])
+def test_process_duplicates_embeds_equal_rows_once_and_is_recorded(method):
+    found, first = {}, np.concatenate([np.arange(30), np.repeat(np.arange(5), 4)])
+    for on in (True, False):
+        adata = twins()
+        ne.tl.neighbor_embedding(adata, method=method, use_rep="X_pca", process_duplicates=on, max_iter=40)
+        assert adata.uns["ne"]["params"]["process_duplicates"] is on
+        found[on] = adata.obsm["X_ne"]
+    np.testing.assert_array_equal(found[True], found[True][first])
+    assert len(np.unique(found[True], axis=0)) == 30
+    assert np.abs(found[True] - found[False]).max() > 1e-3 * np.ptp(found[False])
+
+
+def test_process_duplicates_is_off_for_graphs_and_recorded_so():
+    adata = with_graph(blobs())
+    ne.tl.neighbor_embedding(adata, process_duplicates=True, key_added="on", **QUICK)
+    ne.tl.neighbor_embedding(adata, key_added="off", **QUICK)
+    np.testing.assert_array_equal(adata.obsm["on"], adata.obsm["off"])
+    assert adata.uns["on"]["params"]["process_duplicates"] is False
+
+
+def test_max_grad_norm_has_an_effect_and_is_recorded(usual):
+    for optimizer in ({}, {"optimizer": "SGD"}):
+        free, record = embedded(**optimizer)
+        limited, limited_record = embedded(max_grad_norm=1e-3, **optimizer)
+        assert np.abs(limited - free).max() > 1e-3 * np.ptp(free)
+        assert limited_record["params"]["max_grad_norm"] == 1e-3
+        assert "max_grad_norm" not in record["params"]
+    np.testing.assert_array_equal(embedded(max_grad_norm=1e6)[0], usual)
+
+
+def linear(n_components=2, n_features=10):
+    module = torch.nn.Linear(n_features, n_components)
+    with torch.no_grad():
+        module.weight.copy_(torch.linspace(-0.1, 0.1, n_components * n_features).view(n_components, n_features).sin())
+        module.bias.zero_()
+    return module
+
+
+@pytest.mark.parametrize("method", ["tsne", "umap", "sne", "affinity_matcher"])
+def test_encoder_is_trained_in_place_and_maps_new_cells(method):
+    adata, encoder = blobs(), linear()
+    before = encoder.weight.detach().clone()
+    ne.tl.neighbor_embedding(adata, method=method, use_rep="X_pca", encoder=encoder, lr=0.01, max_iter=40)
+    assert not torch.equal(encoder.weight, before)
+    with torch.no_grad():
+        mapped = encoder(torch.from_numpy(adata.obsm["X_pca"])).numpy()
+    np.testing.assert_allclose(mapped, adata.obsm["X_ne"], rtol=1e-5, atol=1e-5)
+    record = adata.uns["ne"]
+    assert (record["params"]["encoder"], record["params"]["init"]) == ("Linear", "encoder")
+    assert record["history"]["loss"][-1] < record["history"]["loss"][0]
+
+
+def test_encoder_of_a_graph_takes_what_the_graph_was_built_from():
+    adata, encoder = with_graph(blobs(), use_rep="X_four", n_pcs=3), linear(n_features=3)
+    adata.obsm["X_four"] = adata.obsm["X_pca"][:, :4].copy()
+    ne.tl.neighbor_embedding(adata, encoder=encoder, **QUICK)
+    with torch.no_grad():
+        mapped = encoder(torch.from_numpy(adata.obsm["X_four"][:, :3].copy())).numpy()
+    np.testing.assert_allclose(mapped, adata.obsm["X_ne"], rtol=1e-5, atol=1e-5)
+    del adata.obsm["X_four"], adata.obsm["X_pca"]
+    with pytest.raises(ValueError, match="the source has none"):
+        ne.tl.neighbor_embedding(adata, encoder=encoder, **QUICK)
+
+
+def stop(info):
+    raise ArithmeticError("of a callback")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"init": "random"}, ValueError, "`init` and `init_scaling`"),
+        ({"init": "X_pca", "n_components": 10}, ValueError, "`init` and `init_scaling`"),
+        ({"init_scaling": 1.0}, ValueError, "`init` and `init_scaling`"),
+        ({"n_components": 3}, ValueError, "n_components"),
+        ({"optimizer": "DeltaBarDelta"}, ValueError, "moves cells"),
+        ({"method": "umap", "repulsion": "sampled"}, ValueError, "encoder"),
+        ({"callbacks": stop}, ArithmeticError, "of a callback"),
+    ],
+)
+def test_encoder_is_left_as_it_was_where_the_run_fails(given, error, message):
+    adata, encoder = blobs(), linear()
+    before, weight = snapshot(adata), encoder.weight.detach().clone()
+    with pytest.raises(error, match=message):
+        ne.tl.neighbor_embedding(adata, use_rep="X_pca", encoder=encoder, max_iter=40, **given)
+    assert torch.equal(encoder.weight, weight)
+    assert snapshot(adata) == before
+
+
+# --- t-SNE alone ---
 
 
 def test_early_exaggeration_lasts_as_long_as_asked():
@@ -173,6 +393,51 @@ def test_wrong_parameter_is_explained_and_nothing_written(given, error, message)
     assert snapshot(adata) == before
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "error", "message"),
+    [
+        ("umap", {"perplexity": 30}, ValueError, "perplexity.*'umap'.*n_neighbors"),
+        ("umap", {"affinity_out": "student"}, ValueError, "output affinity of its own.*'student'"),
+        ("umap", {"affinity_out": StudentAffinity()}, ValueError, "output affinity of its own"),
+        ("umap", {"kwargs_affinity_out": {"normalization": "all"}}, ValueError, "without normalization"),
+        ("umap", {"dof": 1.0}, TypeError, "available: .*min_dist"),
+        ("umap", {"race": True}, TypeError, "available: .*min_dist"),
+        ("umap", {"min_dist": 2.0}, ValueError, "`min_dist` between 0 and `spread`"),
+        ("umap", {"spread": 0.0}, ValueError, "`spread` must be positive"),
+        ("umap", {"a": 1.0}, ValueError, "belong together"),
+        ("umap", {"a": -1.0, "b": 1.0}, ValueError, "`a` of the rational kernel must be positive"),
+        ("umap", {"negative_sample_rate": 0}, ValueError, "negative_sample_rate"),
+        ("umap", {"negative_sample_rate": 2.5}, ValueError, "negative_sample_rate"),
+        ("umap", {"repulsion": "foo"}, ValueError, "available: .*sampled"),
+        ("umap", {"exclude_neighbors": True}, ValueError, "nothing is drawn"),
+        ("umap", {"lr": 200}, ValueError, "dimensionless"),
+        ("sampled umap", {"optimizer": "Adam"}, ValueError, "`optimizer` has no effect"),
+        ("sampled umap", {"optimizer_kwargs": {"max_step": 1.0}}, ValueError, "`optimizer_kwargs` has no effect"),
+        ("sampled umap", {"process_duplicates": True}, ValueError, "`process_duplicates` has no effect"),
+        ("sampled umap", {"max_grad_norm": 1.0}, ValueError, "`max_grad_norm` has no effect"),
+        ("sampled umap", {"affinity_out": "gaussian"}, ValueError, "output affinity of its own"),
+        ("sne", {"sigma": 0}, ValueError, "sigma"),
+        ("sne", {"dof": 2.0}, TypeError, "available: .*sigma"),
+        ("sne", {"min_dist": 0.1}, TypeError, "available: .*sigma"),
+        ("sne", {"max_grad_norm": 0}, ValueError, "max_grad_norm"),
+        ("sne", {"encoder": "linear"}, TypeError, "torch.nn.Module"),
+        ("affinity_matcher", {"loss_fn": "foo"}, ValueError, "available: .*square_loss"),
+        ("affinity_matcher", {"loss_fn": 3}, TypeError, "loss_fn"),
+        ("affinity_matcher", {"kwargs_loss": {"foo": 1}}, TypeError, r"\['foo'\]"),
+        ("affinity_matcher", {"exaggeration": 2.0}, ValueError, "knows no exaggeration"),
+        ("affinity_matcher", {"early_exaggeration_coeff": 4.0}, ValueError, "knows no exaggeration"),
+        ("affinity_matcher", {"repulsion_strength": 2.0}, ValueError, "one term"),
+        ("neighbor_embedding", {"min_dist": 0.1}, TypeError, "available: .*tolerance"),
+    ],
+)
+def test_wrong_parameter_of_a_method_is_explained_and_nothing_written(method, given, error, message):
+    adata = blobs()
+    before = snapshot(adata)
+    with pytest.raises(error, match=message):
+        ne.tl.neighbor_embedding(adata, **({"use_rep": "X_pca", "max_iter": 40} | METHODS[method] | given))
+    assert snapshot(adata) == before
+
+
 def test_slot_of_somebody_else_is_not_overwritten():
     adata = blobs()
     adata.obsm["X_ne"] = np.zeros((120, 2))
@@ -193,6 +458,43 @@ def test_tsne_writes_and_replaces_the_slots_of_scanpy():
     assert "other" in adata.obsm
     with pytest.raises(TypeError, match="method"):
         ne.tl.tsne(adata, method="tsne")
+
+
+def test_umap_writes_and_replaces_the_slots_of_scanpy():
+    adata = with_graph(blobs())
+    adata.obsm["X_umap"], adata.uns["umap"] = np.zeros((120, 2)), {"params": {"a": 0.58, "b": 1.33}}
+    ne.tl.umap(adata, max_iter=40)
+    ne.tl.neighbor_embedding(adata, method="umap", max_iter=40)
+    assert (adata.obsm["X_umap"].dtype, adata.obsm["X_umap"].shape) == (np.float32, (120, 2))
+    np.testing.assert_array_equal(adata.obsm["X_umap"], adata.obsm["X_ne"])
+    assert "sc_nembed" in adata.uns["umap"]["versions"]
+    assert adata.uns["umap"]["params"]["method"] == "umap"
+    ne.tl.umap(adata, key_added="other", max_iter=40)
+    np.testing.assert_array_equal(adata.obsm["other"], adata.obsm["X_ne"])
+    copied = ne.tl.umap(adata, max_iter=40, min_dist=0.1, copy=True)
+    assert np.abs(copied.obsm["X_umap"] - adata.obsm["X_umap"]).max() > 0.1
+    with pytest.raises(TypeError, match="method"):
+        ne.tl.umap(adata, method="umap")
+    adata.obsm["mine"] = np.zeros((120, 2))
+    with pytest.raises(ValueError, match="not written by sc_nembed"):
+        ne.tl.umap(adata, key_added="mine", max_iter=40)
+
+
+@pytest.mark.parametrize("given", [{}, {"repulsion": "sampled", "a": 1.5, "b": 0.9}, {"n_neighbors": 9}], ids=str)
+def test_record_of_umap_survives_a_file(given, tmp_path):
+    adata = with_graph(blobs())
+    ne.tl.umap(adata, max_iter=40, **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of anndata about its format
+        adata.write_h5ad(tmp_path / "cells.h5ad")
+        read = ad.read_h5ad(tmp_path / "cells.h5ad")
+    for part in ("params", "input", "versions", "final"):
+        assert read.uns["umap"][part] == adata.uns["umap"][part]
+    for name, values in adata.uns["umap"]["history"].items():
+        np.testing.assert_array_equal(read.uns["umap"]["history"][name], values)
+    np.testing.assert_array_equal(read.obsm["X_umap"], adata.obsm["X_umap"])
+    ne.tl.umap(read, max_iter=40, **given)  # its own result is replaced
+    np.testing.assert_array_equal(read.obsm["X_umap"], adata.obsm["X_umap"])
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import sc_nembed as ne
 from _cells import QUICK, blobs, snapshot, with_graph
 from sc_nembed.engine import pipeline
+from sc_nembed.engine.affinity import UMAPAffinity
 
 
 @pytest.fixture
@@ -60,6 +61,133 @@ def test_source_follows_the_rules(given, kind, name, searches):
     assert record["kind"] == kind
     assert name in {record.get(slot) for slot in ("neighbors_key", "obsp", "name")}
     assert len(searches) == (kind == "representation")
+
+
+# --- UMAP on a stored graph ---
+
+
+def with_weights(adata, k=12, key="neighbors", seed=0):
+    """A stored graph whose connectivities are any symmetric weights between 0.1 and 1."""
+    with_graph(adata, k=k, key=key)
+    name = adata.uns[key]["connectivities_key"]
+    pattern = sp.triu(adata.obsp[name]).tocsr()
+    pattern.data = np.random.default_rng(seed).uniform(0.1, 1, pattern.nnz)
+    adata.obsp[name] = sp.csr_matrix(pattern + pattern.T)
+    return adata
+
+
+def umap_of(adata, **options):
+    ne.tl.neighbor_embedding(adata, method="umap", **({"max_iter": 40} | options))
+    return adata.obsm["X_ne"].copy(), adata.uns["ne"]
+
+
+@pytest.mark.parametrize("options", [{}, {"repulsion": "sampled"}, {"neighbors_key": "neighbors"}], ids=str)
+def test_umap_reads_the_connectivities_of_a_graph_and_nothing_else(options, searches):
+    adata = with_weights(blobs(gap=3.0))
+    usual, record = umap_of(adata, **options)
+    assert searches == []
+    assert record["input"]["matrix"] == "connectivities"
+    assert record["input"]["neighbors_key"] == "neighbors"
+    assert record["params"]["affinity_in"] == "umap"
+    assert record["final"]["n_edges"] == adata.obsp["connectivities"].nnz
+    assert record["final"]["seconds"]["neighbors"] == 0.0
+    adata.obsp["distances"].data[:] = np.random.default_rng(0).uniform(0.1, 9, adata.obsp["distances"].nnz)
+    np.testing.assert_array_equal(umap_of(adata, **options)[0], usual)
+    del adata.obsp["distances"]
+    np.testing.assert_array_equal(umap_of(adata, **options)[0], usual)
+    other, _ = umap_of(with_weights(blobs(gap=3.0), seed=1), **options)
+    assert np.abs(other - usual).max() > 1e-2 * np.ptp(usual)
+
+
+def test_loss_of_umap_has_the_connectivities_as_they_are():
+    """Σ −P log q − (5 / n) Σ degree log(1 − q) over the cells as they lie in the end, P divided by its largest.
+
+    Below the distance at which the force of −log(1 − q) is 4 it goes on with that force.
+    """
+    adata, a, b = with_weights(blobs(gap=3.0)), 1.577, 0.895
+    points, record = umap_of(adata, a=a, b=b, max_iter=150)
+    weights = adata.obsp["connectivities"].toarray()
+    weights /= weights.max()
+    distance = np.linalg.norm(points[:, None].astype(float) - points, axis=2) + 1e9 * np.eye(120)
+    radius = np.linspace(0.01, 2, 200_000)
+    edge = radius[2 * b / (radius * (1 + a * radius ** (2 * b))) >= 4].max()
+    attraction = (weights * np.log1p(a * distance ** (2 * b))).sum()
+    cost = np.log1p(1 / (a * np.maximum(distance, edge) ** (2 * b))) + 4 * np.maximum(edge - distance, 0)
+    expected = attraction + 5 / 120 * (weights.sum(1)[:, None] * cost).sum()
+    assert record["final"]["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_weights_too_weak_to_be_sampled_once_make_no_difference():
+    """Those below the largest over 500, the usual number of epochs."""
+    adata = with_weights(blobs(gap=3.0))
+    usual, _ = umap_of(adata, init="random")
+    full = adata.obsp["connectivities"].toarray()
+    adata.obsp["connectivities"] = sp.csr_matrix(np.where(full > 0, full, 0.9 * full.max() / 500) * (1 - np.eye(120)))
+    np.testing.assert_array_equal(umap_of(adata, init="random")[0], usual)
+    adata.obsp["connectivities"] = sp.csr_matrix(np.where(full > 0, full, 1.1 * full.max() / 500) * (1 - np.eye(120)))
+    assert np.abs(umap_of(adata, init="random")[0] - usual).max() > 1e-3 * np.ptp(usual)
+
+
+def test_n_neighbors_of_umap_trims_a_named_graph_by_its_distances(searches):
+    adata = with_weights(with_graph(blobs(gap=2.0), k=7, key="seven"), k=12)
+    del adata.obsp["seven_connectivities"]
+    start = np.random.default_rng(0).normal(size=(120, 2))
+    trimmed, record = umap_of(adata, neighbors_key="neighbors", n_neighbors=8, init=start)
+    assert record["input"]["matrix"] == "distances"
+    assert record["params"]["n_neighbors"] == 8
+    seven, record = umap_of(adata, neighbors_key="seven", init=start)
+    assert record["input"]["matrix"] == "seven_distances"
+    assert record["params"]["affinity_in"] == "umap"
+    np.testing.assert_allclose(trimmed, seven, atol=1e-3)
+    assert searches == []
+
+
+def test_umap_of_distances_alone_is_that_of_a_search():
+    adata = with_graph(blobs(gap=3.0), k=14)
+    del adata.obsp["connectivities"]
+    start = np.random.default_rng(0).normal(size=(120, 2))
+    found, record = umap_of(adata, init=start)
+    assert record["input"]["matrix"] == "distances"
+    searched, record = umap_of(adata, use_rep="X_pca", init=start)
+    assert record["input"]["kind"] == "representation"
+    assert record["params"]["n_neighbors"] == 15
+    np.testing.assert_allclose(found, searched, atol=2e-2 * np.ptp(searched))
+
+
+@pytest.mark.parametrize(
+    ("given", "matrix"),
+    [
+        ({}, "connectivities"),
+        ({"affinity_in": "umap"}, "connectivities"),
+        ({"affinity_in": "uniform"}, "distances"),
+        ({"affinity_in": UMAPAffinity(13)}, "distances"),
+        ({"affinity_in": "entropic", "perplexity": 4, "neighbors_key": "neighbors"}, "distances"),
+        ({"n_neighbors": 9}, None),
+        ({"metric": "cosine"}, None),
+        ({"obsp": "connectivities"}, None),
+    ],
+    ids=str,
+)
+def test_source_of_umap_follows_the_rules(given, matrix, searches):
+    adata = with_weights(blobs(gap=3.0))
+    _, record = umap_of(adata, **given)
+    assert record["input"].get("matrix") == matrix
+    assert len(searches) == ("n_neighbors" in given or "metric" in given)
+
+
+def test_umap_of_scanpy_s_graph_keeps_its_neighbors():
+    adata = blobs()
+    sc.pp.neighbors(adata, use_rep="X_pca", n_neighbors=15)
+    points, record = umap_of(adata)
+    assert record["input"] == {
+        "kind": "graph",
+        "neighbors_key": "neighbors",
+        "matrix": "connectivities",
+        "init": "X_pca",
+    }
+    near = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(120)
+    group = adata.obs["group"].to_numpy()
+    assert (group[near.argmin(1)] == group).mean() > 0.95
 
 
 def test_n_pcs_takes_the_first_columns(searches):

@@ -2,8 +2,8 @@
 
     gradient of cell i:  2 Σⱼ (rᵢ / mᵢ + rⱼ / mⱼ) q'ᵢⱼ (zᵢ − zⱼ)
 
-A Gaussian underflows a few units from a cell, so the exact sums go by logarithms; on a grid, sums too small for
-float32 are taken at the smallest one it can tell from 0.
+A Gaussian underflows a few units from a cell. So the exact sums go by logarithms, those by KeOps are in float64, and on
+a grid sums too small for float32 are taken at the smallest one it can tell from 0.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ from .partition import flat_curvature
 
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
 FUSED_ROWS = 64
-SMALLEST = 1e-6  # of the largest row sum: the rounding of a float32 grid
+SMALLEST, SMALLEST_EXACT = 1e-6, 1e-300  # shares of the largest row sum below which a plan is not read
 
 
 @dataclass(frozen=True)
 class RowPartition:
-    """`row_mass` is (n,), of P before it was symmetrised; `plan` evaluates the sums, None exactly by logarithms."""
+    """`row_mass` is (n,), of P before it was symmetrised.
+
+    `plan` evaluates the sums, on a grid or, where `exact`, in float64; without one they are exact, by logarithms.
+    """
 
     kernel: Kernel
     row_mass: Tensor
     total: float
     plan: object | None = None
     counts: Tensor | None = None
+    exact: bool = False
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         counts = torch.ones_like(positions[:, 0]) if self.counts is None else self.counts
@@ -48,12 +52,14 @@ class RowPartition:
         return Force(gradient, loss, flat_curvature(positions, self.total, self.counts))
 
     def _by_plan(self, positions: Tensor, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        mass, push = self.plan(positions, positions, 0, counts)
+        places, counts = (part.double() if self.exact else part for part in (positions, counts))
+        mass, push = self.plan(places, places, 0, counts)
         mass = mass + (counts - 1)
-        mass = mass.clamp_min(SMALLEST * float(mass.max()))
+        mass = mass.clamp_min((SMALLEST_EXACT if self.exact else SMALLEST) * float(mass.max()))
         share = row_mass / mass
-        _, push_of_rows = self.plan(positions, positions, 0, share)
-        return mass.log(), 2 * (share[:, None] * push + counts[:, None] * push_of_rows)
+        _, push_of_rows = self.plan(places, places, 0, share)
+        gradient = 2 * (share[:, None] * push + counts[:, None] * push_of_rows)
+        return mass.log().to(positions.dtype), gradient.to(positions.dtype)
 
 
 def _plain(kernel: Kernel, positions: Tensor, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
