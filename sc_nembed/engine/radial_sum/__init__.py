@@ -12,7 +12,7 @@ says that the two sets are disjoint.
 |---|---|---|
 | torch | exact, in blocks of rows; any number of dimensions, any device | n² |
 | fft | one convolution on a regular grid, 2-D; its error is in the table of `radial_sum.fft` | n + grid |
-| keops | exact, of any potential; any number of dimensions, any device; compiled on first use | n² |
+| keops | exact, compiled on first use; any number of dimensions, any device, on the CPU slower than torch | n² |
 
 Every entry of `RADIAL_SUMS` has the signature `make(potential, *, n_components, tolerance, device, dtype, world) ->
 plan`; a plan is made once per run. `plan(targets, sources, first, weights=None)` gives (mass, push) at once;
