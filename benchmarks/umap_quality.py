@@ -123,7 +123,7 @@ def picture(pictures: dict[str, dict], path: Path) -> None:
             ax.scatter(*points.T, c=of_set["labels"], s=30_000 / len(points) ** 1.1, cmap="tab20", linewidths=0)
             ax.set(title=f"{name}: {way}", xticks=[], yticks=[], aspect="equal")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=60)
     plt.close(figure)
 
 
@@ -162,6 +162,7 @@ def main() -> None:
         f"**{n_missed or 'None'} missed of {3 * len(rows)}.**",
         common.markdown_table(header, rows),
         f"Machine: {machine}. {options.jobs} threads; scanpy one. Versions: {common.versions()}.",
+        *(["scanpy's embeddings and seconds are those of an earlier run."] if options.peers_from else []),
     ]
     common.report("UMAP without sampling", paragraphs, options.output)
     if options.output:
