@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -48,12 +47,13 @@ def of_umap(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Sche
 
     More steps find no better neighborhoods, but drift away from the global arrangement of the start.
     """
+    usual = config if config.early_exaggeration_iter else replace(config, early_exaggeration_iter=0)
     if not config.is_automatic:
-        return Schedule((_standard(_filled(config, early_exaggeration_iter=0, early_exaggeration_coeff=1.0), matrix),))
+        return Schedule((_standard(usual, matrix),))
     sampled = config.repulsion == "sampled"
     n_steps = n_epochs(config, matrix.n_rows) if sampled else (config.max_iter or 100)
-    n_early = 0 if config.early_exaggeration_iter is None else _early_iter(config, n_steps)
-    early, late = _early_coeff(_filled(config, early_exaggeration_iter=0), 4.0), _late(config)
+    n_early = _early_iter(usual, n_steps)
+    early, late = _early_coeff(usual, 4.0), _late(config)
     if sampled:
         return Schedule((_epochs(config, n_steps, n_early, early, late),))
     n_spread = max(n_early, n_steps // 5)
@@ -73,11 +73,6 @@ def _epochs(config: EmbeddingConfig, n_steps: int, n_early: int, early: float, l
         if end > begin:
             phases.append(Phase(name, end - begin, _weights(config, coeff), Ramp(rates[begin], rates[end - 1])))
     return tuple(phases)
-
-
-def _filled(config: EmbeddingConfig, **values: Any) -> EmbeddingConfig:
-    """The config with these values where it has None."""
-    return replace(config, **{name: value for name, value in values.items() if getattr(config, name) is None})
 
 
 def _weights(config: EmbeddingConfig, exaggeration: float | Ramp) -> dict[str, float | Ramp]:

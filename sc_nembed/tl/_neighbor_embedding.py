@@ -109,7 +109,7 @@ def neighbor_embedding(
         Number of dimensions, 2 by default. Other numbers use exact sums, up to 50 000 cells.
     lr
         Learning rate: a number, constant, or "auto". With `optimizer="auto"` it is dimensionless, about 1. Alias
-        `learning_rate`.
+        `learning_rate`. Of UMAP's sampled epochs it is the first rate, from which they fall to 0.
     optimizer, optimizer_kwargs
         "auto" (preconditioned Nesterov), "DeltaBarDelta" (openTSNE's), or any optimizer of torch by name or class; and
         its arguments (for SGD, "auto" means momentum 0.5 in early exaggeration and 0.8 after).

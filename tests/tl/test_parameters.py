@@ -519,3 +519,17 @@ def test_verbose_shows_a_bar_with_the_loss_or_nothing_at_all(capsys):
     assert "loss" in capsys.readouterr().err
     ne.tl.neighbor_embedding(adata, verbose=False, **BASE)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "Adam"])
+def test_early_exaggeration_of_umap_happens_where_its_steps_are_given(optimizer):
+    common = {"method": "umap", "optimizer": optimizer, "max_iter": 30, "check_interval": 1}
+    adata = blobs()
+    ne.tl.neighbor_embedding(adata, use_rep="X_pca", early_exaggeration_iter=10, **common)
+    exaggeration = adata.uns["ne"]["history"]["exaggeration"]
+    assert (exaggeration[:10] > 1).all()
+    assert (exaggeration[10:] == 1).all()
+    ne.tl.neighbor_embedding(adata, use_rep="X_pca", **common)
+    assert set(adata.uns["ne"]["history"]["exaggeration"]) == {1.0}
+    with pytest.warns(UserWarning, match="early_exaggeration_coeff"):
+        ne.tl.neighbor_embedding(adata, use_rep="X_pca", early_exaggeration_coeff=4.0, **common)
