@@ -18,13 +18,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .engine.affinity import PrecomputedAffinity
+from .engine.affinity import PrecomputedAffinity, as_affinity
 from .engine.cells import MIN_CELLS
-from .engine.config import EmbeddingConfig, seed_of
+from .engine.config import ALIASES, EmbeddingConfig, seed_of
 from .engine.pipeline import embed
 from .engine.presets import resolve_method, with_options
 
-ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}
 SPARSE = ("csr", "csc", "coo")
 
 
@@ -120,11 +119,7 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _config(self, settings: dict[str, Any], dtype: torch.dtype) -> EmbeddingConfig:
         preset = resolve_method(self._preset)
         settings["random_state"] = seed_of(settings["random_state"])
-        affinity = settings.get("affinity_in")
-        if isinstance(affinity, str) and affinity.lower() == "precomputed":
-            settings["affinity_in"] = None
-        elif isinstance(affinity, np.ndarray | torch.Tensor) or sp.issparse(affinity):
-            settings["affinity_in"] = PrecomputedAffinity(affinity)
+        settings["affinity_in"] = None if self._is_pairwise() else as_affinity(settings["affinity_in"])
         if settings["init"] is not None and not isinstance(settings["init"], str | torch.Tensor):
             settings["init"] = torch.from_numpy(np.array(settings["init"]))
         given = {name: value for name, value in settings.items() if value is not None}

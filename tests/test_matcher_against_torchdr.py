@@ -1,6 +1,7 @@
 """The affinity matcher against TorchDR's on SNARE-seq, from the same P and start."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,3 +75,11 @@ def test_sne_of_torchdr_counts_a_cell_as_its_own_neighbor(affinity, start):
     ours = divergence(affinity, points, itself=False) - np.log(len(affinity))
     assert fit.history_["loss"][-1] == pytest.approx(ours, abs=1e-5)
     assert divergence(affinity, points, itself=True) > divergence(affinity, points, itself=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torchdr = pytest.importorskip("torchdr")
+        state = SimpleNamespace(embedding_=points, n_samples_in_=len(points), backend=None)
+        theirs = float(torchdr.SNE._compute_repulsive_loss(state))
+    attraction = float((affinity * torch.cdist(points, points).square()).sum())
+    found = divergence(affinity, points, itself=True) - np.log(len(affinity))
+    assert attraction + theirs == pytest.approx(found, abs=1e-8)

@@ -30,6 +30,7 @@ from .optimizer import (
 from .output_affinity import CallableAffinity, OutputAffinity, resolve_output_affinity
 from .schedule import Schedule
 
+ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
 OF_PERPLEXITY = ("entropic", "symmetric_entropic")
 OF_NEIGHBORS = ("uniform", "umap")
 OF_METHODS = {

@@ -57,7 +57,10 @@ def _drawing(features: Tensor, seed: int, step: int) -> Iterator[None]:
     """torch's generators at a state of this step's own, and as they were afterwards."""
     devices = [features.device] if features.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(key_of(seed, step) >> 1)
+        torch.default_generator.manual_seed(key_of(seed, step) >> 1)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(key_of(seed, step) >> 1)
         yield
 
 

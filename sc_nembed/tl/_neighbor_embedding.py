@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import scanpy as sc
-import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
 from .. import _keys
 from ..engine import backend
-from ..engine.affinity import PrecomputedAffinity
+from ..engine.affinity import as_affinity
+from ..engine.config import ALIASES as CONFIG_ALIASES
 from ..engine.config import EmbeddingConfig, seed_of
 from ..engine.initialization import NAMES as INIT_NAMES
 from ..engine.pipeline import embed
@@ -24,7 +24,7 @@ from ..get._source import find_source
 from ._result import check_slots, record_of, write
 
 _UNGIVEN = {"random_state": 0}  # defaults other than None of parameters that have an alias
-ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff", "rng": "random_state"}
+ALIASES = CONFIG_ALIASES | {"rng": "random_state"}
 
 
 def neighbor_embedding(
@@ -264,9 +264,7 @@ def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
     given["init"] = _init(adata, given.get("init", preset.init), given.get("n_components", preset.n_components))
     if sc.settings.n_jobs != 1:
         given.setdefault("n_jobs", sc.settings.n_jobs)
-    affinity = given.get("affinity_in")
-    if isinstance(affinity, np.ndarray | torch.Tensor) or sp.issparse(affinity):
-        given["affinity_in"] = PrecomputedAffinity(affinity)
+    given["affinity_in"] = as_affinity(given.get("affinity_in"))
     verbose = arguments["verbose"]
     given["verbose"] = sc.settings.verbosity >= 3 if verbose is None else bool(verbose)
     return with_options(replace(preset, **given), options)

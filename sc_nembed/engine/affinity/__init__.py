@@ -24,14 +24,14 @@ from torch import Tensor
 from ..graph import AffinityMatrix, KnnGraph
 from ._all_pairs import NormalizedGaussianAffinity, NormalizedStudentAffinity
 from ._graph import EntropicAffinity, UMAPAffinity, UniformAffinity, uniform_rows
-from ._precomputed import PrecomputedAffinity, checked_weights
+from ._precomputed import PrecomputedAffinity, as_affinity, checked_weights
 from ._symmetric_entropic import SymmetricEntropicAffinity
 from ._symmetrize import symmetrize
 
 __all__ = [
     "AFFINITIES", "EntropicAffinity", "InputAffinity", "NormalizedGaussianAffinity", "NormalizedStudentAffinity",
-    "PrecomputedAffinity", "SymmetricEntropicAffinity", "UMAPAffinity", "UniformAffinity", "checked_weights",
-    "symmetrize", "uniform_rows",
+    "PrecomputedAffinity", "SymmetricEntropicAffinity", "UMAPAffinity", "UniformAffinity", "as_affinity",
+    "checked_weights", "symmetrize", "uniform_rows",
 ]  # fmt: skip
 
 

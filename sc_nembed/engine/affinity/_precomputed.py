@@ -34,6 +34,12 @@ class PrecomputedAffinity:
         return (symmetrize if symmetric else directed)(*checked_weights(self.matrix), normalize=self.normalize)
 
 
+def as_affinity(given: Any) -> Any:
+    """A matrix, sparse or dense, as a `PrecomputedAffinity`; anything else as it is."""
+    is_matrix = isinstance(given, np.ndarray | Tensor) or sp.issparse(given)
+    return PrecomputedAffinity(given) if is_matrix else given
+
+
 def checked_weights(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """CSR arrays of the positive weights of a matrix, without its diagonal, rows sorted; a copy.
 
