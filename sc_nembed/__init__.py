@@ -11,7 +11,7 @@ from ._lazy import attach
 
 __version__ = "0.1.0"
 _NAMES = {
-    "datasets": None, "get": None, "pl": None, "tl": None,
+    "datasets": None, "get": None, "pl": None, "pp": None, "tl": None,
     "AffinityMatcher": "estimator", "NeighborEmbedding": "estimator",
     "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
     "EntropicAffinity": "engine.affinity", "NormalizedGaussianAffinity": "engine.affinity",

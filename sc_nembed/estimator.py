@@ -373,11 +373,11 @@ class TSNE(_Method):
     Parameters
     ----------
     perplexity
-        Smooth number of neighbors, 30.
+        Smooth number of neighbors. None: 30, and above 200 000 cells uniform affinities of 15 neighbors.
     dof
         Degrees of freedom of the Student kernel, 1.
     race
-        Whether two early phases are raced; None: where the schedule is left alone.
+        Whether two early phases are raced; None: up to 200 000 cells where the schedule is left alone.
     tolerance
         Relative error of the forces on the grid; None: by the number of cells.
     **common
@@ -400,7 +400,7 @@ class SNE(_Method):
     Parameters
     ----------
     perplexity
-        Smooth number of neighbors, 30.
+        Smooth number of neighbors. None: 30, and above 200 000 cells uniform affinities of 15 neighbors.
     sigma
         Of the Gaussian exp(−d² / sigma), 1.
     tolerance

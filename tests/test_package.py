@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
-    "sc_nembed": ["AffinityMatcher", "NeighborEmbedding", "SNE", "TSNE", "UMAP", "datasets", "get", "pl", "tl"],
+    "sc_nembed": ["AffinityMatcher", "NeighborEmbedding", "SNE", "TSNE", "UMAP", "datasets", "get", "pl", "pp", "tl"],
     "sc_nembed.datasets": ["snareseq"],
     "sc_nembed.tl": ["neighbor_embedding", "tsne", "umap"],
     "sc_nembed.pl": ["embedding", "loss"],
@@ -30,7 +30,7 @@ def test_import_is_light_and_has_no_side_effects():
         "import json, logging, os, sys, warnings\n"
         "def state(): return [str(f) for f in warnings.filters], dict(os.environ), len(logging.root.handlers)\n"
         "before = state()\n"
-        "import sc_nembed, sc_nembed.tl, sc_nembed.pl, sc_nembed.get\n"
+        "import sc_nembed, sc_nembed.tl, sc_nembed.pl, sc_nembed.pp, sc_nembed.get\n"
         "heavy = {'torch', 'faiss', 'pykeops', 'numba', 'scanpy', 'anndata', 'matplotlib', 'sklearn'} & "
         "set(sys.modules)\n"
         "print(json.dumps([before == state(), sorted(heavy)]))"

@@ -53,6 +53,21 @@ def available_cores() -> int:
     return min(limits)
 
 
+def available_memory() -> int | None:
+    """Bytes this process may still take: what the machine has free and the cgroup leaves; None where nobody says."""
+    limits = []
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        limits += [int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if "MemAvailable" in line]
+    group = Path("/sys/fs/cgroup")
+    limit = group / "memory.max"
+    if limit.exists() and limit.read_text().strip() != "max":
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used = int((group / "memory.current").read_text()) - int(statistics["inactive_file"])  # files can be dropped
+        limits.append(max(0, int(limit.read_text()) - used))
+    return min(limits, default=None)
+
+
 def resolve_n_jobs(n_jobs: int | None) -> int:
     """Number of threads for a request in scikit-learn's convention (-1: all cores, -2: all but one)."""
     if n_jobs is None:

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from . import radial_sum
 from .affinity import InputAffinity, PrecomputedAffinity
 from .config import EmbeddingConfig
-from .duplicates import Distinct, distinct_rows
+from .duplicates import distinct_rows
 from .encoder import as_input, check_encoder
 from .features import checked_features
 from .graph import AffinityMatrix, KnnGraph
+from .initialization import pca
 from .isolated import Participants, participants
+from .morton import MANY_CELLS, morton_order, reordered
+from .rows import Rows
 
 MIN_CELLS = 5
 Source = Tensor | KnnGraph | AffinityMatrix
@@ -20,12 +24,12 @@ Source = Tensor | KnnGraph | AffinityMatrix
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a run starts from, checked: distinct rows where duplicates are processed."""
+    """What a run starts from, checked: distinct rows where duplicates are processed, sorted where they are many."""
 
     source: Source
     features: Tensor | None  # centred
     raw: Tensor | None  # as they were given, for an encoder
-    distinct: Distinct
+    rows: Rows
     n_cells: int
 
 
@@ -41,10 +45,10 @@ class Cells:
     participants: Participants
 
     def of(self, rows: Tensor) -> Tensor:
-        return self.participants.of(self.given.distinct.of(rows))
+        return self.participants.of(self.given.rows.of(rows))
 
     def complete(self, positions: Tensor) -> Tensor:
-        return self.given.distinct.complete(self.participants.complete(positions, n_obs_of(self.given.source)))
+        return self.given.rows.complete(self.participants.complete(positions, n_obs_of(self.given.source)))
 
 
 def n_obs_of(source: Source) -> int:
@@ -66,12 +70,17 @@ def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) ->
     if config.encoder is not None:
         check_encoder(config.encoder, raw, config.n_components)
         raw = as_input(config.encoder, raw)
-    distinct = distinct_rows(features) if processes_duplicates(config, source) else Distinct()
-    if distinct.first is not None:
-        source = features = distinct.of(features)
-        if n_obs_of(source) < MIN_CELLS:
-            raise ValueError(f"An embedding needs at least {MIN_CELLS} different cells; got {n_obs_of(source)}.")
-    return Given(source, features, distinct.of(raw), distinct, n_cells)
+    rows = distinct_rows(features) if processes_duplicates(config, source) else Rows()
+    n_rows = n_cells if rows.first is None else len(rows.first)
+    if n_rows < MIN_CELLS:
+        raise ValueError(f"An embedding needs at least {MIN_CELLS} different cells; got {n_rows}.")
+    if config.backend != "keops":
+        radial_sum.choose(n_rows, config.n_components)  # refuses what would take hours
+    if n_rows > MANY_CELLS and features is not None and not isinstance(config.affinity_in, PrecomputedAffinity):
+        rows = rows.sorted_by(morton_order(pca(rows.of(features), 2, config.random_state)))
+        source = source if isinstance(source, Tensor) else reordered(source, rows.first)
+    features = rows.of(features)
+    return Given(features if isinstance(source, Tensor) else source, features, rows.of(raw), rows, n_cells)
 
 
 def processes_duplicates(config: EmbeddingConfig, source: Source) -> bool:
@@ -91,6 +100,6 @@ def cells_of(
         raise ValueError(
             f"The precomputed affinity is of {matrix.n_rows} cells, but there are {n_obs_of(given.source)}."
         )
-    kept = participants(given.distinct.weigh(matrix))
-    counts = kept.of(given.distinct.counts)
+    kept = participants(given.rows.weigh(matrix))
+    counts = kept.of(given.rows.counts)
     return Cells(kept.matrix, kept.of(given.features), kept.of(given.raw), counts, given, kept)

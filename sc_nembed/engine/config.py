@@ -24,10 +24,10 @@ from .optimizer import (
     PreconditionedNesterov,
     TorchOptimizer,
     resolve_optimizer,
-    resolve_scheduler,
     with_options,
 )
 from .output_affinity import CallableAffinity, OutputAffinity, resolve_output_affinity
+from .rate_scheduler import resolve_scheduler
 from .schedule import Schedule
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
@@ -38,7 +38,7 @@ OF_METHODS = {
 }  # fmt: skip
 NOT_RECORDED = {
     "automatic", "dtype", "graph_affinity", "named_init_scaling", "options", "reads_weights", "schedule",
-    "search_affinity", "symmetric", "terms", "verbose",
+    "entropic_cells", "search_affinity", "symmetric", "terms", "verbose",
 }  # fmt: skip
 
 
@@ -91,6 +91,7 @@ class EmbeddingConfig:
     # what makes a method
     options: tuple[str, ...] = ()
     search_affinity: str = "entropic"  # for a representation where nothing is asked for
+    entropic_cells: int = 200_000  # with more, "entropic" gives way to "uniform", and nothing is raced
     graph_affinity: str = "uniform"  # for a finished graph where nothing is asked for
     reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
     symmetric: bool = True  # P symmetrised; else as it is defined
@@ -134,20 +135,19 @@ class EmbeddingConfig:
         """The input affinity for a new search (`searching`) or a finished graph."""
         given = self.affinity_in
         if given is None or isinstance(given, str):
-            return self._named_affinity((given or self._usual_affinity(searching)).lower(), searching, n_obs)
+            return self._named_affinity((given or self._usual_affinity(searching, n_obs)).lower(), searching, n_obs)
         for name in ("perplexity", "n_neighbors") if searching else ("perplexity",):
             if getattr(self, name) is not None:
                 raise ValueError(f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters.")
         return given
 
-    def _usual_affinity(self, searching: bool) -> str:
+    def _usual_affinity(self, searching: bool, n_obs: int) -> str:
         if self.perplexity is not None:
             return "entropic"
         if not searching:
             return self.graph_affinity
-        return (
-            "uniform" if self.search_affinity == "entropic" and self.n_neighbors is not None else self.search_affinity
-        )
+        uniformly = self.n_neighbors is not None or n_obs > self.entropic_cells
+        return "uniform" if self.search_affinity == "entropic" and uniformly else self.search_affinity
 
     def _named_affinity(self, name: str, searching: bool, n_obs: int) -> InputAffinity:
         if name == "precomputed":

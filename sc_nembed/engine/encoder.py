@@ -27,7 +27,8 @@ class EncoderOptimizer:
     recipe: TorchOptimizer
     seed: int
 
-    needs_forces = True
+    def spares(self, objective, positions):
+        return ()
 
     def start(self, positions, setting, state):
         module, done = (copy.deepcopy(self.module), 0) if state is None else (state[0], state[2])

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from . import reductions
 from .callbacks import Callback, StepInfo
-from .optimizer import Optimizer, RateScheduler, weighted_sum
+from .optimizer import Optimizer, WeightedForces, weighted_sum
+from .rate_scheduler import RateScheduler
 from .schedule import Phase, Setting, unroll
 from .terms import Force, Objective
 
@@ -101,8 +102,7 @@ class _Run:
             if last and not final:
                 return self.state
             check = self._is_due(last)
-            looked_at = check or self.state.step == 0
-            forces = self.forces(value=looked_at) if looked_at or self.rules.optimizer.needs_forces else None
+            forces = self.forces(value=True) if check or self.state.step == 0 else None
             if self.state.step == 0:
                 self.state = replace(self.state, start_loss=self._loss(forces))
             if check:
@@ -171,12 +171,15 @@ class _Run:
         converged = final and row["grad_norm"] < self.rules.min_grad_norm
         return "min_grad_norm" if converged else None
 
-    def _weighted(self, setting: Setting, forces: dict[str, Force] | None) -> list[tuple[float, Force | None]]:
-        """Weight and force of each term; where the gradients are too long together, they are shortened."""
-        if forces is None:
-            return [(setting.weights[name], None) for name in self.rules.objective]
-        weighted = [(setting.weights[name], force) for name, force in forces.items()]
-        if self.rules.max_grad_norm is None:
+    def _weighted(self, setting: Setting, forces: dict[str, Force] | None) -> WeightedForces:
+        """Weight and force of each term, or the term itself; where the gradients are too long together, shortened."""
+        positions, rules = self.state.positions, self.rules
+        spared = rules.optimizer.spares(rules.objective, positions) if rules.max_grad_norm is None else ()
+        weighted = []
+        for name, term in rules.objective.items():
+            given = term if name in spared else forces[name] if forces else term(positions, value=False)
+            weighted.append((setting.weights[name], given))
+        if rules.max_grad_norm is None:
             return weighted
         length = reductions.norm(weighted_sum(weighted)[0])
         share = min(1.0, self.rules.max_grad_norm / max(length, 1e-30))

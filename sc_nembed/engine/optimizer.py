@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -25,20 +25,18 @@ from . import backend
 from .fused import update as fused
 from .reductions import ROWS, bounding_box
 from .schedule import Setting
-from .terms.force import Force
+from .terms import Attraction, Force, Objective, Term
 
-WeightedForces = list[tuple[float, Force]]
+WeightedForces = list[tuple[float, Force | Term]]  # a term where the optimizer spares its force
 # base classes; LBFGS evaluates the objective many times a step, SparseAdam wants sparse gradients, two hold schedulers
 UNUSABLE = {"Optimizer", "LRScheduler", "LBFGS", "SparseAdam", "ChainedScheduler", "SequentialLR"}
 
 
 class Optimizer(Protocol):
-    """A recipe for a step. `options` holds "lr" and "momentum" (None where the optimizer has its own).
+    """A recipe for a step. `options` holds "lr" and "momentum" (None where the optimizer has its own)."""
 
-    One that sets `needs_forces` to False is given None for the force of each term except at checks.
-    """
-
-    needs_forces: bool
+    def spares(self, objective: Objective, positions: Tensor) -> Collection[str]:
+        """Names of the terms whose forces a step does without: it is given the terms themselves."""
 
     def start(self, positions: Tensor, setting: Setting, state: Any) -> Any:
         """The state at the beginning of a phase, given the one of the phase before (None at first)."""
@@ -89,7 +87,9 @@ class PreconditionedNesterov:
     max_step: float = 0.5
     max_step_span: float = 0.03
 
-    needs_forces = True
+    def spares(self, objective, positions):
+        name, term = next(iter(objective.items()))
+        return (name,) if len(objective) > 1 and isinstance(term, Attraction) and term.moves(positions) else ()
 
     def start(self, positions, setting, state):
         if state is not None:
@@ -104,20 +104,21 @@ class PreconditionedNesterov:
 
     @staticmethod
     def _fused(positions, velocity, forces, rate, momentum, max_step):
-        if len(forces) == 2 and forces[0][1].curvature.shape[0] > 1:
-            (weight, force), (other_weight, other) = forces
+        (weight, force), *others = forces
+        if not isinstance(force, Attraction) and (force.curvature is None or force.curvature.shape[0] == 1):
+            (weight, force), others = _as_one(forces), []
+        other_weight, other = _as_one(others) if others else (0.0, force)
+        if isinstance(force, Attraction):
+            positions, sides = force.move(positions, weight, other_weight, other, rate, momentum, max_step, velocity)
         else:
-            gradient, curvature = weighted_sum(forces)
-            weight, force = 1.0, Force(gradient, None, curvature)
-            other_weight, other = 0.0, force
-        bounds = backend.chunk_bounds(positions.shape[0], ROWS)
-        sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
-        backend.parallel(
-            fused.nesterov, bounds, positions.numpy(), velocity.numpy(),
-            np.float32(weight), backend.as_array(force.gradient), backend.as_array(force.curvature),
-            np.float32(other_weight), backend.as_array(other.gradient), backend.as_array(other.curvature),
-            np.float32(rate), np.float32(momentum), np.float32(max_step), sides,
-        )  # fmt: skip
+            bounds = backend.chunk_bounds(positions.shape[0], ROWS)
+            sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
+            backend.parallel(
+                fused.nesterov, bounds, positions.numpy(), velocity.numpy(),
+                np.float32(weight), backend.as_array(force.gradient), backend.as_array(force.curvature),
+                np.float32(other_weight), backend.as_array(other.gradient), backend.as_array(other.curvature),
+                np.float32(rate), np.float32(momentum), np.float32(max_step), sides,
+            )  # fmt: skip
         return positions, (velocity, longest_side(sides[:, 0].min(0), sides[:, 1].max(0)))
 
     @staticmethod
@@ -137,6 +138,14 @@ class PreconditionedNesterov:
         return rate_only(setting)
 
 
+def _as_one(forces: WeightedForces) -> tuple[float, Force]:
+    """Weight and force that stand for several; alone, one with a curvature stands for itself."""
+    if len(forces) == 1 and forces[0][1].curvature is not None:
+        return forces[0]
+    gradient, curvature = weighted_sum(forces)
+    return 1.0, Force(gradient, None, curvature)
+
+
 def longest_side(lower: np.ndarray, upper: np.ndarray) -> float:
     """Longest side of a box."""
     return float((upper - lower).max())
@@ -153,7 +162,8 @@ class DeltaBarDelta:
     min_gain: float = 0.01
     max_step: float = 5.0
 
-    needs_forces = True
+    def spares(self, objective, positions):
+        return ()
 
     def start(self, positions, setting, state):
         return (torch.zeros_like(positions), torch.ones_like(positions)) if state is None else state
@@ -183,7 +193,8 @@ class TorchOptimizer:
     factory: type[torch.optim.Optimizer]
     kwargs: tuple[tuple[str, Any], ...] = ()
 
-    needs_forces = True
+    def spares(self, objective, positions):
+        return ()
 
     def make(self, parameters: Iterable[torch.nn.Parameter], setting: Setting) -> torch.optim.Optimizer:
         kwargs = dict(self.kwargs)
@@ -216,59 +227,18 @@ def resolve_optimizer(optimizer: Any, kwargs: dict[str, Any] | str | None) -> Op
     if isinstance(optimizer, str) and optimizer in OWN_OPTIMIZERS:
         return with_options(OWN_OPTIMIZERS[optimizer](), kwargs)
     options = {} if kwargs is None or isinstance(kwargs, str) else dict(kwargs)
-    factory = _torch_class(optimizer, torch.optim, torch.optim.Optimizer, "optimizer", sorted(OWN_OPTIMIZERS))
+    factory = torch_class(optimizer, torch.optim, torch.optim.Optimizer, "optimizer", sorted(OWN_OPTIMIZERS))
     if "lr" in options:
         raise TypeError("`optimizer_kwargs` must not contain 'lr'; pass `lr` itself.")
-    _check_names("optimizer_kwargs", options, factory)
+    check_names("optimizer_kwargs", options, factory)
     return TorchOptimizer(factory, tuple(options.items()))
 
 
 OWN_OPTIMIZERS = {"auto": PreconditionedNesterov, "DeltaBarDelta": DeltaBarDelta}
 
 
-def resolve_scheduler(scheduler: Any, kwargs: dict[str, Any] | None) -> type | None:
-    """The class of a learning-rate scheduler from its name or itself; None for "none"."""
-    if scheduler is None or scheduler == "none":
-        return None
-    module = torch.optim.lr_scheduler
-    factory = _torch_class(scheduler, module, module.LRScheduler, "scheduler", ["none"])
-    _check_names("scheduler_kwargs", dict(kwargs or {}), factory)
-    needed = [name for name, item in inspect.signature(factory).parameters.items() if item.default is item.empty]
-    missing = sorted(set(needed) - {"optimizer"} - set(kwargs or {}))
-    if missing:
-        raise TypeError(f"`scheduler={factory.__name__}` needs {missing} in `scheduler_kwargs`.")
-    return factory
-
-
-class RateScheduler:
-    """A scheduler of torch for one phase. It acts on a stand-in, whose options the optimizer is then given."""
-
-    def __init__(self, factory: type, kwargs: dict[str, Any] | None, optimizer: Optimizer, setting: Setting) -> None:
-        kwargs = dict(kwargs or {})
-        if factory is torch.optim.lr_scheduler.LinearLR and not kwargs:
-            kwargs = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": setting.phase.n_steps}
-        self._stand_in, self._names = optimizer.stand_in(setting)
-        self._scheduler = factory(self._stand_in, **kwargs)
-        self._waits_for_loss = factory is torch.optim.lr_scheduler.ReduceLROnPlateau
-
-    def options(self) -> dict[str, Any]:
-        """The rate of the next step, and the momentum where the optimizer is torch's and has one."""
-        group = self._stand_in.param_groups[0]
-        return {name: group[name] for name in self._names if name in group}
-
-    def advance(self) -> None:
-        """One step of the run is done."""
-        self._stand_in.step()
-        if not self._waits_for_loss:
-            self._scheduler.step()
-
-    def see(self, loss: float) -> None:
-        """A check is done; ReduceLROnPlateau goes by its loss."""
-        if self._waits_for_loss:
-            self._scheduler.step(loss)
-
-
-def _torch_class(given: Any, module: Any, base: type, name: str, extra: list[str]) -> type:
+def torch_class(given: Any, module: Any, base: type, name: str, extra: list[str]) -> type:
+    """A class of a module of torch, from its name or itself."""
     kinds = {key: item for key, item in vars(module).items() if isinstance(item, type) and issubclass(item, base)}
     available = sorted(key for key in kinds if key not in UNUSABLE and not key.startswith("_"))
     found = given if isinstance(given, type) else kinds.get(given) if given in available else None
@@ -277,7 +247,8 @@ def _torch_class(given: Any, module: Any, base: type, name: str, extra: list[str
     raise ValueError(f"Unknown `{name}` {given!r}; available: {extra + available}, or a class.")
 
 
-def _check_names(name: str, kwargs: dict[str, Any], factory: type) -> None:
+def check_names(name: str, kwargs: dict[str, Any], factory: type) -> None:
+    """Refuse arguments that a class of torch does not have."""
     known = [key for key in inspect.signature(factory).parameters if key not in ("params", "lr", "optimizer")]
     unknown = sorted(set(kwargs) - set(known))
     if unknown:

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend, objective, race
+from . import backend, memory, objective, race
 from .affinity import EntropicAffinity, InputAffinity
 from .callbacks import Callback, progress_bar
-from .cells import Cells, Source, cells_of, checked, n_obs_of, processes_duplicates
+from .cells import Cells, Given, Source, cells_of, checked, n_obs_of, processes_duplicates
 from .config import EmbeddingConfig
 from .encoder import EncoderOptimizer, encoded
-from .graph import AffinityMatrix
+from .graph import AffinityMatrix, KnnGraph
 from .initialization import start_positions
 from .loop import Rules, RunState
-from .neighbors import EXACT_CELLS, nearest_neighbors
-from .optimizer import resolve_scheduler
+from .neighbors import default_method, nearest_neighbors
+from .rate_scheduler import resolve_scheduler
 from .result import EmbeddingResult, effective
 
 STAGES = ("neighbors", "affinity", "init", "optimize", "total")
@@ -57,6 +57,8 @@ def embed(
     ------
     ValueError
         For bad input (NaN, constant data, fewer than 5 cells, ...) and when the optimization diverges.
+    MemoryError
+        Before anything is computed, where it would take more memory than there is.
     """
     device = backend.resolve_device(config.device)
     resolved, seconds = {"device": str(device)}, dict.fromkeys(STAGES, 0.0)
@@ -64,13 +66,17 @@ def embed(
         config = _with_known_optimizer(config)
         given = checked(source, features, config)
         affinity, k = _input_affinity(config, given.source)
+        _check_size(given, k)
         graph = given.source
         if k:
             with _timed(seconds, "neighbors"):
-                metric, resolved["neighbors"] = config.metric or "euclidean", _search(config, graph, device)
+                metric = config.metric or "euclidean"
+                resolved["neighbors"] = config.backend or default_method(graph.shape[0], device)
                 graph = nearest_neighbors(graph.to(device), k, metric=metric, method=resolved["neighbors"])
         with _timed(seconds, "affinity" if affinity is not None else None):
             cells = cells_of(config, given, affinity, graph)
+        n_neighbors = graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None  # the cell itself counted
+        del graph  # one that was searched here is as large as P
         with _timed(seconds, "init"):
             start, scaling, init = _start(config, cells)
             start = start.to(device, config.dtype)
@@ -94,7 +100,7 @@ def embed(
         kl_divergence=None if offset is None else last["attraction"] + last["repulsion"] + offset,
         seconds=seconds,
         resolved=resolved | ({"branch": branch} if raced else {}),
-        config=effective(config, affinity, graph, path, raced, init=init, init_scaling=scaling),
+        config=effective(config, affinity, n_neighbors, path, raced, init=init, init_scaling=scaling),
         n_edges=cells.matrix.n_edges,
         encoder=None if config.encoder is None else state.optimizer[0],
     )
@@ -140,10 +146,14 @@ def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffin
     return EntropicAffinity(lowered if len(lowered) > 1 else lowered[0]), k
 
 
-def _search(config: EmbeddingConfig, features: Tensor, device: torch.device) -> str:
-    if config.backend is not None:
-        return config.backend
-    return "torch" if features.shape[0] <= EXACT_CELLS or device.type == "cuda" else "faiss"
+def _check_size(given: Given, k: int) -> None:
+    """Refuse what will not fit before anything is searched; k is the number of neighbors to search."""
+    source = given.source
+    if isinstance(source, KnnGraph):
+        k = source.n_neighbors
+    elif isinstance(source, AffinityMatrix):
+        k = -(-source.n_edges // max(1, source.n_rows))
+    memory.check(n_obs_of(source), 0 if given.features is None else given.features.shape[1], k)
 
 
 def _check_backend(config: EmbeddingConfig, chosen: dict[str, str], *, searched: bool) -> None:
@@ -207,7 +217,7 @@ def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> 
     }
     given = [name for name, is_given in touched.items() if is_given]
     if config.race is None:
-        return isinstance(source, Tensor) and not given
+        return isinstance(source, Tensor) and not given and source.shape[0] <= config.entropic_cells
     if given:
         raise ValueError(f"`race=True` has schedules of its own and cannot be combined with {given}.")
     if features is None:

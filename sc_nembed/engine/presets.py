@@ -19,8 +19,8 @@ OUTPUT_OPTIONS = ("dof", "sigma", "min_dist", "spread", "a", "b", "normalization
 def tsne() -> EmbeddingConfig:
     """t-SNE (van der Maaten & Hinton 2008) with the preconditioned Nesterov optimizer and its schedules.
 
-    Perplexity 30 for a representation; a finished graph is read uniformly (Böhm et al. 2022). PCA start of standard
-    deviation 1e-4 (Kobak & Berens 2019).
+    Perplexity 30 for a representation; one of more than 200 000 cells, and a finished graph, is read uniformly, 15
+    neighbors each (Böhm et al. 2022). PCA start of standard deviation 1e-4 (Kobak & Berens 2019).
     """
     return EmbeddingConfig(
         method="tsne",

@@ -11,7 +11,6 @@ from torch import Tensor
 from . import backend
 from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, SymmetricEntropicAffinity
 from .config import EmbeddingConfig
-from .graph import AffinityMatrix, KnnGraph
 from .loop import exaggeration
 from .output_affinity import describe
 from .schedule import Phase, unroll
@@ -60,7 +59,7 @@ class EmbeddingResult:
 def effective(
     config: EmbeddingConfig,
     affinity: InputAffinity | None,
-    graph: Tensor | KnnGraph | AffinityMatrix,
+    n_neighbors: int | None,
     path: tuple[Phase, ...],
     raced: bool,
     *,
@@ -77,7 +76,7 @@ def effective(
         config,
         affinity_in=names.get(type(affinity), affinity),  # one of somebody else's keeps its own name
         perplexity=affinity.perplexity if isinstance(affinity, OF_PERPLEXITY) else None,
-        n_neighbors=graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None,
+        n_neighbors=n_neighbors,
         max_iter=len(exaggerations),
         early_exaggeration_coeff=early[0] if early else None,
         early_exaggeration_iter=len(early),

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UniformAffinity
-from sc_nembed.engine.duplicates import Distinct, distinct_rows
+from sc_nembed.engine.duplicates import distinct_rows
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import METHODS, sne, tsne, umap
+from sc_nembed.engine.rows import Rows
 
 from . import _truth
 
@@ -72,12 +73,12 @@ def test_rows_that_differ_in_one_bit_are_distinct(features):
     cells = torch.cat([features, features[:1]])
     assert len(distinct_rows(cells).first) == N
     cells[-1, 7] = torch.nextafter(cells[-1, 7], torch.tensor(torch.inf))
-    assert distinct_rows(cells) == Distinct()
+    assert distinct_rows(cells) == Rows()
 
 
 def test_nothing_happens_where_all_rows_differ(features):
     found = distinct_rows(features)
-    assert found == Distinct()
+    assert found == Rows()
     matrix = UniformAffinity()(nearest_neighbors(features, 10))
     assert found.of(features) is features
     assert found.complete(features) is features

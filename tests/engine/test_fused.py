@@ -11,7 +11,7 @@ from sc_nembed.engine.affinity import UniformAffinity
 from sc_nembed.engine.fused import affinity as fused_affinity
 from sc_nembed.engine.fused.elementary import exp_of, log_of
 from sc_nembed.engine.graph import KnnGraph
-from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.kernel import Gaussian, Rational, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.optimizer import PreconditionedNesterov, weighted_sum
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
@@ -75,11 +75,9 @@ def spread(dtype, n, n_components, dof):
     cloud, weights, low = points(n, 2, dtype), points(n, 1, dtype, 3)[:, 0].abs(), np.array([-60.0, -61.0])
     if dtype == torch.float64:
         return {"grid": splines.spread(cloud, weights, low, 0.5, (250, 260))}
-    return {
-        "grid": torch.from_numpy(
-            fft._spread_fused(cloud, weights, low, 0.5, (250, 260), lambda s: np.full(s, np.nan, "f4"))
-        )
-    }
+    buffers = fft._Buffers()
+    buffers.get("grids", (2, 250, 260)).fill_(torch.nan)
+    return {"grid": fft._spread_fused(cloud, weights, low, 0.5, (250, 260), buffers)}
 
 
 def gather(dtype, n, n_components, dof):
@@ -92,7 +90,7 @@ def gather(dtype, n, n_components, dof):
         single = replace(
             field,
             potential=field.potential.float(),
-            influence=replace(field.influence, near=field.influence.near.float()),
+            influence=replace(field.influence, itself=field.influence.itself.float()),
         )
         mass, push = fft._gather_fused(cloud.float(), weights.float(), single)
     return {"mass": mass, "push": push}
@@ -105,6 +103,22 @@ def nesterov_step(dtype, n, n_components, dof):
     two = Force(points(n, n_components, dtype, 4), None, torch.full((1,), 0.5, dtype=dtype))
     state = optimizer.start(positions, None, None)
     for forces in ([(1.5, one)], [(1.5, one), (0.3, two)]):
+        positions, state = optimizer.step(positions, forces, state, {"lr": 1.3, "momentum": 0.9})
+    velocity, span = state
+    return {"positions": positions, "velocity": velocity, "span": torch.tensor(span)}
+
+
+def step_with_attraction(dtype, n, n_components, dof):
+    """A step with each kernel; float32 in 2-D takes one pass for forces and step."""
+    positions, optimizer = points(n, n_components, dtype), PreconditionedNesterov(max_step=0.1, max_step_span=1e-4)
+    two = Force(points(n, n_components, dtype, 4), None, torch.full((1,), 0.5, dtype=dtype))
+    state = optimizer.start(positions, None, None)
+    for kernel in (StudentT(dof), Gaussian(dof), Rational(1.5, 0.9)):
+        term = Attraction(ring_matrix(n), kernel)
+        terms = {"attraction": term, "repulsion": two}
+        spared = dtype == torch.float32 and n_components == 2
+        assert tuple(optimizer.spares(terms, positions)) == (("attraction",) if spared else ())
+        forces = [(1.5, term if spared else term(positions, value=False)), (0.3, two)]
         positions, state = optimizer.step(positions, forces, state, {"lr": 1.3, "momentum": 0.9})
     velocity, span = state
     return {"positions": positions, "velocity": velocity, "span": torch.tensor(span)}
@@ -139,6 +153,7 @@ KERNELS = {
     "spread": (spread, 1e-5, (2,)),
     "gather": (gather, 1e-4, (2,)),
     "nesterov": (nesterov_step, 1e-6, (1, 2, 3)),
+    "step with attraction": (step_with_attraction, 1e-5, (2, 3)),
     "add_force": (added_forces, 1e-6, (1, 2, 3)),
     "bounding box": (box, 0, (1, 2, 3)),
     "dot": (dot_and_norm, 1e-6, (1, 2, 3)),

@@ -17,11 +17,11 @@ from sc_nembed.engine.optimizer import (
     TorchOptimizer,
     auto_rate,
     resolve_optimizer,
-    resolve_scheduler,
     weighted_sum,
 )
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.rate_scheduler import resolve_scheduler
 from sc_nembed.engine.schedule import Phase, Schedule, Setting
 from sc_nembed.engine.terms import Force
 

@@ -9,7 +9,7 @@ from .. import backend
 from ..fused import affinity as fused
 from ..graph import AffinityMatrix, KnnGraph
 
-MAX_RANGES = 16
+MAX_RANGES = 8
 MIN_ROWS = 2048
 
 
@@ -49,9 +49,13 @@ def symmetrize(
     counts = np.zeros((len(bounds), n), np.int64)
     backend.parallel(fused.count_columns, bounds, indptr, indices, counts)
     t_indptr = np.concatenate([[0], np.cumsum(counts.sum(0))])
-    cursor = np.cumsum(counts, axis=0) - counts + t_indptr[:-1]
+    place = t_indptr[:-1].copy()
+    for counted in counts:  # from numbers to places: where the entries of a range begin in each column
+        n_before = counted.copy()
+        counted[:] = place
+        place += n_before
     rows, values, row_mass = np.empty_like(indices), np.empty_like(weights), np.empty(n)
-    backend.parallel(fused.fill_transpose, bounds, indptr, indices, weights, cursor, rows, values, row_mass)
+    backend.parallel(fused.fill_transpose, bounds, indptr, indices, weights, counts, rows, values, row_mass)
     sizes = np.empty(n, np.int64)
     backend.parallel(fused.count_union, bounds, indptr, indices, t_indptr, rows, sizes)
     out_indptr = np.concatenate([[0], np.cumsum(sizes)])

@@ -12,7 +12,7 @@ FOUR, ZERO = np.float32(4), np.float32(0)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _coordinates(pair):
+def coordinates(pair):
     """The two float32 in the 64 bits of a row of positions: one gather an edge where two loads would be two."""
     return np.uint32(pair).view(np.float32), np.uint32(pair >> np.uint64(32)).view(np.float32)
 
@@ -22,10 +22,10 @@ def _force_2d(kind, begin, end, indptr, indices, weights, positions, shape, grad
     """`positions` is (n,) uint64, a pair of float32 each; see `terms.attraction`."""
     s0, s1, s2 = shape[0], shape[1], shape[2]
     for i in range(begin, end):
-        x, y = _coordinates(positions[i])
+        x, y = coordinates(positions[i])
         sum_x = sum_y = total = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = _coordinates(positions[indices[edge]])
+            there_x, there_y = coordinates(positions[indices[edge]])
             dx, dy = x - there_x, y - there_y
             strength = weights[edge] * pull_of(kind, dx * dx + dy * dy, s0, s1, s2)
             sum_x += strength * dx
@@ -40,10 +40,10 @@ def _value_2d(kind, chunk, begin, end, indptr, indices, weights, positions, shap
     s0, s1 = shape[0], shape[1]
     total = 0.0
     for i in range(begin, end):
-        x, y = _coordinates(positions[i])
+        x, y = coordinates(positions[i])
         row = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = _coordinates(positions[indices[edge]])
+            there_x, there_y = coordinates(positions[indices[edge]])
             dx, dy = x - there_x, y - there_y
             row += weights[edge] * cost_of(kind, dx * dx + dy * dy, s0, s1)
         total += row

@@ -61,28 +61,31 @@ def add_grids(chunk, begin, end, grids, total):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _self_products(w, d):
-    """Σₐ wₐ wₐ₊ₘ and ½ of its derivative, for the distances m = 0 … 3 between two nodes of one point."""
-    half = np.float32(0.5)
-    c0 = w[0] * w[0] + w[1] * w[1] + w[2] * w[2] + w[3] * w[3]
-    c1 = w[0] * w[1] + w[1] * w[2] + w[2] * w[3]
-    c2 = w[0] * w[2] + w[1] * w[3]
-    c3 = w[0] * w[3]
-    s0 = w[0] * d[0] + w[1] * d[1] + w[2] * d[2] + w[3] * d[3]
-    s1 = half * (d[0] * w[1] + w[0] * d[1] + d[1] * w[2] + w[1] * d[2] + d[2] * w[3] + w[2] * d[3])
-    s2 = half * (d[0] * w[2] + w[0] * d[2] + d[1] * w[3] + w[1] * d[3])
-    s3 = half * (d[0] * w[3] + w[0] * d[3])
-    two = np.float32(2)  # both signs of m
-    return (c0, two * c1, two * c2, two * c3), (s0, two * s1, two * s2, two * s3)
+def _place_in(table, offset):
+    """Where the distance of an offset from ½ lies in a table over [0, ½]: the entry before it, and how far past it."""
+    place = abs(offset - np.float32(0.5)) * np.float32(2 * (table.shape[0] - 1))
+    entry = min(np.uint32(place), np.uint32(table.shape[0] - 2))
+    return np.uint64(entry), place - np.float32(entry)
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _interpolated(table, row, column, past_row, past_column, which):
+    """Linear between the four entries around a place."""
+    one, rest = np.uint64(1), np.float32(1) - past_column
+    here = rest * table[row, column, which] + past_column * table[row, column + one, which]
+    next_row = rest * table[row + one, column, which] + past_column * table[row + one, column + one, which]
+    return here + past_row * (next_row - here)
 
 
 @kernel
-def gather(chunk, begin, end, points, own, low, inverse_spacing, potential, near, shift, total_weight, mass, push):
+def gather(chunk, begin, end, points, own, low, inverse_spacing, potential, itself, shift, total_weight, mass, push):
     """Read the potential and half its gradient; where the points are sources, subtract what each feels of itself.
 
-    `own` holds the points' weights as sources, or nothing; `near` the potential of a node up to 3 nodes apart.
+    `own` holds the points' weights as sources, or nothing; `itself` is the table of `radial_sum._influence`.
     """
     half = np.float32(0.5) * inverse_spacing
+    n_columns, nodes = np.uint64(potential.shape[1]), potential.reshape(-1)
+    one = np.uint64(1)
     for i in range(begin, end):
         x = (points[i, 0] - low[0]) * inverse_spacing + FIRST
         y = (points[i, 1] - low[1]) * inverse_spacing + FIRST
@@ -90,29 +93,24 @@ def gather(chunk, begin, end, points, own, low, inverse_spacing, potential, near
         offset_x, offset_y = x - np.float32(column), y - np.float32(row)
         wx, dx = _splines(offset_x), _spline_slopes(offset_x)
         wy, dy = _splines(offset_y), _spline_slopes(offset_y)
-        value = slope_x = slope_y = np.float32(0)
+        at0 = at1 = at2 = at3 = up0 = up1 = up2 = up3 = np.float32(0)  # potential and slope across rows, by column
+        first = np.uint64(row) * n_columns + np.uint64(column)
         for b in range(4):
-            across = along = np.float32(0)
-            for a in range(4):
-                node = potential[np.uint64(row + b), np.uint64(column + a)]
-                across += wx[a] * node
-                along += dx[a] * node
-            value += wy[b] * across
-            slope_x += wy[b] * along
-            slope_y += dy[b] * across
+            n0, n1, n2, n3 = nodes[first], nodes[first + one], nodes[first + 2 * one], nodes[first + 3 * one]
+            at0, at1, at2, at3 = at0 + wy[b] * n0, at1 + wy[b] * n1, at2 + wy[b] * n2, at3 + wy[b] * n3
+            up0, up1, up2, up3 = up0 + dy[b] * n0, up1 + dy[b] * n1, up2 + dy[b] * n2, up3 + dy[b] * n3
+            first += n_columns
+        value = wx[0] * at0 + wx[1] * at1 + wx[2] * at2 + wx[3] * at3
+        slope_x = dx[0] * at0 + dx[1] * at1 + dx[2] * at2 + dx[3] * at3
+        slope_y = wx[0] * up0 + wx[1] * up1 + wx[2] * up2 + wx[3] * up3
         others = total_weight
         if own.shape[0] > 0:
-            cx, sx = _self_products(wx, dx)
-            cy, sy = _self_products(wy, dy)
-            itself = itself_x = itself_y = np.float32(0)
-            for b in range(4):
-                for a in range(4):
-                    itself += cy[b] * cx[a] * near[b, a]
-                    itself_x += cy[b] * sx[a] * near[b, a]
-                    itself_y += sy[b] * cx[a] * near[b, a]
-            value -= own[i] * itself
-            slope_x -= own[i] * itself_x
-            slope_y -= own[i] * itself_y
+            (r, past_row), (c, past_column) = _place_in(itself, offset_y), _place_in(itself, offset_x)
+            side_x = own[i] if offset_x > np.float32(0.5) else -own[i]
+            side_y = own[i] if offset_y > np.float32(0.5) else -own[i]
+            value -= own[i] * _interpolated(itself, r, c, past_row, past_column, 0)
+            slope_x -= side_x * _interpolated(itself, r, c, past_row, past_column, 1)
+            slope_y -= side_y * _interpolated(itself, r, c, past_row, past_column, 2)
             others -= own[i]
         mass[i] = value + shift * others
         push[i, 0], push[i, 1] = half * slope_x, half * slope_y

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
-from . import kernel
+from . import FAST, kernel
 
 
 @kernel
@@ -40,6 +41,16 @@ def dot(chunk, begin, end, left, right, partial):
     partial[chunk] = total
 
 
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def moved_2d(x, y, velocity_x, velocity_y, pull_x, pull_y, momentum, max_step):
+    """A new place and velocity from pulls that are divided by the curvature; see `nesterov`."""
+    move_x, move_y = momentum * velocity_x - pull_x, momentum * velocity_y - pull_y
+    sq_norm = move_x * move_x + move_y * move_y
+    shrink = max_step / np.sqrt(sq_norm) if sq_norm > max_step * max_step else np.float32(1)
+    move_x, move_y = move_x * shrink, move_y * shrink
+    return x + momentum * move_x - pull_x, y + momentum * move_y - pull_y, move_x, move_y
+
+
 @kernel
 def nesterov(
     chunk, begin, end, positions, velocity, weight, gradient, curvature, other_weight, other_gradient, other_curvature,
@@ -58,11 +69,9 @@ def nesterov(
             step = rate / (weight * curvature[i] + other_weight * other_curvature[i * stride])
             pull_x = step * (weight * gradient[i, 0] + other_weight * other_gradient[i, 0])
             pull_y = step * (weight * gradient[i, 1] + other_weight * other_gradient[i, 1])
-            move_x, move_y = momentum * velocity[i, 0] - pull_x, momentum * velocity[i, 1] - pull_y
-            sq_norm = move_x * move_x + move_y * move_y
-            shrink = max_step / np.sqrt(sq_norm) if sq_norm > max_step * max_step else np.float32(1)
-            move_x, move_y = move_x * shrink, move_y * shrink
-            x, y = positions[i, 0] + momentum * move_x - pull_x, positions[i, 1] + momentum * move_y - pull_y
+            x, y, move_x, move_y = moved_2d(
+                positions[i, 0], positions[i, 1], velocity[i, 0], velocity[i, 1], pull_x, pull_y, momentum, max_step
+            )
             velocity[i, 0], velocity[i, 1] = move_x, move_y
             positions[i, 0], positions[i, 1] = x, y
             low_x, high_x, low_y, high_y = min(low_x, x), max(high_x, x), min(low_y, y), max(high_y, y)

@@ -7,7 +7,7 @@
 | keops | exact, by differences, in memory linear in the cells, on any device; compiled on first use |
 
 Every entry of `KNN` has the signature `search(features, k) -> candidates`: (n, d) float32 features whose euclidean
-distances count, and up to k + 1 candidates per row, (n, k + 1) int64, possibly with the cell itself among them and −1
+distances count, and up to k + 1 candidates per row, (n, k + 1) int32, possibly with the cell itself among them and −1
 for none. What they have in common is here: metrics, exact distances of the candidates by differences, sorting, the cell
 itself left out by identity.
 """
@@ -52,6 +52,11 @@ def nearest_neighbors(features: Tensor, k: int, *, metric: str = "euclidean", me
     return graph
 
 
+def default_method(n_obs: int, device: torch.device) -> str:
+    """The search to use: exact for few cells and on CUDA, else faiss."""
+    return "torch" if n_obs <= EXACT_CELLS or device.type == "cuda" else "faiss"
+
+
 def _unit_rows(features: Tensor) -> Tensor:
     norms = features.double().norm(dim=1, keepdim=True)
     zero = torch.nonzero(norms[:, 0] == 0)[:, 0]
@@ -72,6 +77,7 @@ def _nearest_of(points: Tensor, candidates: Tensor, k: int) -> KnnGraph:
             fused.nearest_of, bounds, backend.as_array(points), backend.as_array(candidates), indices, distances
         )
         return KnnGraph(torch.from_numpy(indices), torch.from_numpy(distances))
+    candidates = candidates.long()
     distances = torch.cat([
         (points[rows][:, None] - points[candidates[rows].clamp_min(0)]).norm(dim=2)
         for rows in torch.arange(n, device=points.device).split(ROWS)

@@ -15,11 +15,11 @@ STEP = 16  # the number of neighbors is part of the formula; multiples of it kee
 
 
 def search(features: Tensor, k: int) -> Tensor:
-    """Candidates (n, k + 1) int64: the smallest Σ (x − y)² of every row, in order."""
+    """Candidates (n, k + 1) int32: the smallest Σ (x − y)² of every row, in order."""
     n = features.shape[0]
     points = features.double() if n > keops.LARGEST_NUMBER else features
     nearest = keops.compiled(partial(_nearest, -(-(k + 1) // STEP) * STEP), points)
-    return keops.evaluate(nearest, points)[:, : min(k + 1, n)].contiguous()
+    return keops.evaluate(nearest, points)[:, : min(k + 1, n)].int()
 
 
 def _nearest(n_kept: int, points: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..fused.grid import FIRST
 
 
-def _splines(offset: Tensor) -> tuple[Tensor, Tensor]:
+def of_offset(offset: Tensor) -> tuple[Tensor, Tensor]:
     """Cubic B-spline weights (n, 4) of the nodes around points at `offset` ∈ [0, 1), and their derivatives."""
     rest = 1 - offset
     value = [rest**3 / 6, 2 / 3 - offset**2 + offset**3 / 2, 2 / 3 - rest**2 + rest**3 / 2, offset**3 / 6]
@@ -17,12 +17,17 @@ def _splines(offset: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(value, 1), torch.stack(slope, 1)
 
 
+def _places(points: Tensor, lower: np.ndarray, spacing: float) -> Tensor:
+    """Points in units of the grid, (n, 2)."""
+    return (points - torch.as_tensor(lower, dtype=points.dtype, device=points.device)) / spacing + float(FIRST)
+
+
 def _stencil(points: Tensor, lower: np.ndarray, spacing: float, n_columns: int):
     """Flat indices (n, 4, 4) of the nodes of each point, rows first, and the splines of both axes."""
-    place = (points - torch.as_tensor(lower, dtype=points.dtype, device=points.device)) / spacing + float(FIRST)
+    place = _places(points, lower, spacing)
     cell = place.floor()
     node = cell.long()[:, :, None] + torch.arange(4, device=points.device)  # (n, 2, 4)
-    (wx, dx), (wy, dy) = (_splines(place[:, axis] - cell[:, axis]) for axis in (0, 1))
+    (wx, dx), (wy, dy) = (of_offset(place[:, axis] - cell[:, axis]) for axis in (0, 1))
     return node[:, 1, :, None] * n_columns + node[:, 0, None, :], wx, dx, wy, dy
 
 
@@ -39,19 +44,30 @@ def gather(
     lower: np.ndarray,
     spacing: float,
     potential: Tensor,
-    near: Tensor,
+    itself: Tensor,
     shift: float,
     total_weight: float,
 ) -> tuple[Tensor, Tensor]:
     """Mass (n,) and push (n, 2) at the points; where they are sources of weights `own`, without what each put there."""
     flat, wx, dx, wy, dy = _stencil(points, lower, spacing, potential.shape[1])
     node = potential.reshape(-1)[flat]  # (n, 4, 4)
-    others = total_weight
-    if own is not None:  # take off what the point itself put on its nodes
-        apart = (torch.arange(4)[:, None] - torch.arange(4)[None, :]).abs().to(points.device)
-        between = near[apart][:, :, apart]  # (row, row', column, column')
-        node = node - own[:, None, None] * torch.einsum("nb,na,bfae->nfe", wy, wx, between)
-        others = others - own
     mass = torch.einsum("nb,na,nba->n", wy, wx, node)
-    push = torch.stack([torch.einsum("nb,na,nba->n", wy, dx, node), torch.einsum("nb,na,nba->n", dy, wx, node)], 1)
-    return mass + shift * others, push / (2 * spacing)
+    slope = torch.stack([torch.einsum("nb,na,nba->n", wy, dx, node), torch.einsum("nb,na,nba->n", dy, wx, node)], 1)
+    others = total_weight
+    if own is not None:
+        felt = own[:, None] * _of_itself(_places(points, lower, spacing), itself)  # (n, 3)
+        mass, slope, others = mass - felt[:, 0], slope - felt[:, 1:], others - own
+    return mass + shift * others, slope / (2 * spacing)
+
+
+def _of_itself(place: Tensor, table: Tensor) -> Tensor:
+    """What points feel of themselves, (n, 3): linear between the entries of a table over the offset from ½."""
+    offset = place - place.floor() - 0.5
+    place = offset.abs() * (2 * (table.shape[0] - 1))
+    entry = place.floor().clamp_max(table.shape[0] - 2)
+    (c, r), (past_column, past_row) = entry.long().T, (place - entry).T[:, :, None]
+    here, next_row = (
+        (1 - past_column) * table[row, c] + past_column * table[row, c + 1] for row in (r, r + 1)
+    )  # (n, 3)
+    found = here + past_row * (next_row - here)
+    return torch.cat([found[:, :1], torch.where(offset > 0, found[:, 1:], -found[:, 1:])], 1)

@@ -34,7 +34,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor
 
@@ -45,11 +44,12 @@ from ..reductions import bounding_box
 from . import _splines as splines
 from ._influence import Influence, influence, length_scale
 
-MIN_CELLS = 64  # grid cells along the longest side, at least
+MIN_CELLS = 24  # grid cells along the longest side, at least: finer than needed wherever the potential is smooth
 MAX_CELLS = 2048  # and at most: beyond, the spacing grows instead of the memory
 ROWS_PER_GRID = 24_576  # points that share a private grid while spreading
 MAX_GRIDS = 8
 GATHER_ROWS = 4096
+FFT_LINES = 64  # lines of the grid that are transformed together
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
 CUSP_SPACING = 0.35  # of the distance at which UMAP's force is clipped: 0.2 for min_dist = 0.5
 GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
@@ -103,14 +103,25 @@ def _grown(count: float) -> int:
     return int(np.ceil(count / step)) * step
 
 
+class _Buffers:
+    """Memory that is kept from step to step: fresh pages would cost more than filling them."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[str, Tensor] = {}
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+        if name not in self._tensors or self._tensors[name].shape != shape:
+            self._tensors[name] = torch.empty(shape, dtype=dtype)
+        return self._tensors[name]
+
+
 class FftSum:
     """A plan of grid sums: owns the transforms of its potential."""
 
     def __init__(self, potential, *, tolerance: float | None, device: torch.device, dtype: torch.dtype) -> None:
         self.potential, self.tolerance, self.device, self.dtype = potential, tolerance, device, dtype
         self._influences: dict[tuple, Influence] = {}
-        # memory of its own: a fresh grid each step would cost more than filling it
-        self._grids: dict[tuple[int, ...], np.ndarray] = {}
+        self._buffers = _Buffers()
 
     def influence(self, spacing: float, nodes: tuple[int, int]) -> Influence:
         key = (spacing, nodes)
@@ -119,11 +130,6 @@ class FftSum:
                 self._influences.pop(next(iter(self._influences)))
             self._influences[key] = influence(self.potential, spacing, nodes, self.device, self.dtype)
         return self._influences[key]
-
-    def grids(self, shape: tuple[int, ...]) -> np.ndarray:
-        if shape not in self._grids:
-            self._grids = {shape: np.empty(shape, np.float32)}
-        return self._grids[shape]
 
     def field(self, sources: Tensor, weights: Tensor | None = None) -> Field:
         return self._field(sources, weights, *bounding_box(sources))
@@ -147,8 +153,8 @@ class FftSum:
         spacing, nodes = grid_shape(upper - lower, coarsest)
         kind = self.influence(spacing, nodes)
         if backend.is_fused(sources):
-            density = _spread_fused(sources, weights, lower, spacing, nodes, self.grids)
-            potential = torch.from_numpy(_convolve_scipy(density, kind))
+            density = _spread_fused(sources, weights, lower, spacing, nodes, self._buffers)
+            potential = _convolve_fused(density, kind, self._buffers)
         else:
             density = splines.spread(sources, weights, lower, spacing, nodes)
             potential = _convolve_torch(density, kind)
@@ -187,7 +193,7 @@ class GridField:
         if backend.is_fused(targets):
             return _gather_fused(targets, own, self)
         kind, grid = self.influence, (self.lower, self.spacing, self.potential)
-        return splines.gather(targets, own, *grid, kind.near, kind.shift, self.total_weight)
+        return splines.gather(targets, own, *grid, kind.itself, kind.shift, self.total_weight)
 
 
 def make(potential, *, n_components, tolerance, device, dtype, world) -> FftSum:
@@ -203,27 +209,40 @@ def make(potential, *, n_components, tolerance, device, dtype, world) -> FftSum:
     return FftSum(potential, tolerance=tolerance, device=device, dtype=dtype)
 
 
-def _spread_fused(points, weights, lower, spacing, nodes, make_grids) -> np.ndarray:
+def _spread_fused(points, weights, lower, spacing, nodes, buffers) -> Tensor:
     n_grids = min(MAX_GRIDS, max(2, -(-points.shape[0] // ROWS_PER_GRID)))
     bounds = backend.chunk_bounds(points.shape[0], -(-points.shape[0] // n_grids))
-    grids, total = make_grids((len(bounds), *nodes)), np.empty(nodes, np.float32)
+    grids, total = buffers.get("grids", (len(bounds), *nodes)), buffers.get("density", nodes)
     backend.parallel(
         fused_grid.spread, bounds, backend.as_array(points), backend.as_array(weights),
-        lower.astype(np.float32), np.float32(1 / spacing), grids,
+        lower.astype(np.float32), np.float32(1 / spacing), grids.numpy(),
     )  # fmt: skip
-    backend.parallel(fused_grid.add_grids, backend.chunk_bounds(nodes[0], 64), grids, total)
+    backend.parallel(fused_grid.add_grids, backend.chunk_bounds(nodes[0], FFT_LINES), grids.numpy(), total.numpy())
     return total
 
 
-def _convolve_scipy(density: np.ndarray, kind: Influence) -> np.ndarray:
-    """Rows that are zero or not read are not transformed; scipy's threads sleep when idle and never change the bits."""
-    workers = backend.current_n_jobs()
-    rows = density.shape[0]
-    spectrum = scipy.fft.rfft(density, kind.padded[1], axis=1, workers=workers)
-    spectrum = scipy.fft.fft(spectrum, kind.padded[0], axis=0, overwrite_x=True, workers=workers)
-    spectrum *= kind.transform.numpy()
-    spectrum = scipy.fft.ifft(spectrum, axis=0, overwrite_x=True, workers=workers)[:rows]
-    return scipy.fft.irfft(spectrum, kind.padded[1], axis=1, overwrite_x=True, workers=workers)
+def _convolve_fused(density: Tensor, kind: Influence, buffers) -> Tensor:
+    """Both transforms of a block of columns while it is in the cache; lines that are zero or not read are left out.
+
+    The blocks are the same for any number of threads.
+    """
+    rows, columns = density.shape
+    spectrum = buffers.get("spectrum", (kind.transform.shape[0], rows), torch.complex64)
+    potential = torch.empty(rows, columns)  # outlives the next step where a field is kept
+
+    def along_rows(chunk: int, begin: int, end: int) -> None:
+        spectrum[:, begin:end] = torch.fft.rfft(density[begin:end], n=kind.padded[1]).T
+
+    def along_columns(chunk: int, begin: int, end: int) -> None:
+        block = torch.fft.fft(spectrum[begin:end], n=kind.padded[0]).mul_(kind.transform[begin:end])
+        spectrum[begin:end] = torch.fft.ifft(block)[:, :rows]
+
+    def back_along_rows(chunk: int, begin: int, end: int) -> None:
+        potential[begin:end] = torch.fft.irfft(spectrum[:, begin:end].T, n=kind.padded[1])[:, :columns]
+
+    for lines, function in ((rows, along_rows), (spectrum.shape[0], along_columns), (rows, back_along_rows)):
+        backend.parallel(function, backend.chunk_bounds(lines, FFT_LINES))
+    return potential
 
 
 def _gather_fused(points: Tensor, own: Tensor | None, field: GridField) -> tuple[Tensor, Tensor]:
@@ -232,12 +251,12 @@ def _gather_fused(points: Tensor, own: Tensor | None, field: GridField) -> tuple
     backend.parallel(
         fused_grid.gather, backend.chunk_bounds(points.shape[0], GATHER_ROWS), backend.as_array(points), weights,
         field.lower.astype(np.float32), np.float32(1 / field.spacing), field.potential.numpy(),
-        field.influence.near.numpy(), np.float32(field.influence.shift), np.float32(field.total_weight),
+        field.influence.itself.numpy(), np.float32(field.influence.shift), np.float32(field.total_weight),
         mass.numpy(), push.numpy(),
     )  # fmt: skip
     return mass, push
 
 
 def _convolve_torch(density: Tensor, kind: Influence) -> Tensor:
-    spectrum = torch.fft.rfft2(density, s=kind.padded).mul_(kind.transform)
+    spectrum = torch.fft.rfft2(density, s=kind.padded).mul_(kind.transform.T)
     return torch.fft.irfft2(spectrum, s=kind.padded)[: density.shape[0], : density.shape[1]].contiguous()

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import backend
 from ..fused import attraction as fused
 from ..fused.kernels import KINDS, shape_of
+from ..fused.step import STEPS
 from ..graph import AffinityMatrix
 from ..kernel import Kernel
 from .force import Force
@@ -30,6 +31,29 @@ class Attraction:
     @cached_property
     def _edges(self) -> tuple[np.ndarray, ...]:
         return _unsigned(self.matrix)
+
+    def moves(self, positions: Tensor) -> bool:
+        """Whether `move` takes these positions."""
+        return backend.is_fused(positions) and positions.shape[1] == 2 and type(self.kernel) in KINDS
+
+    def move(
+        self, positions: Tensor, weight: float, other_weight: float, other: Force, rate: float, momentum: float,
+        max_step: float, velocity: Tensor,
+    ) -> tuple[Tensor, np.ndarray]:  # fmt: skip
+        """The step of `PreconditionedNesterov` under this force and another one, in the pass that evaluates this one.
+
+        New positions, and the sides (ranges, 2, 2) of their boxes; the velocity changes in place.
+        """
+        bounds = backend.chunk_bounds(positions.shape[0], FUSED_ROWS)
+        moved, sides = torch.empty(positions.shape), np.empty((len(bounds), 2, 2), np.float32)
+        points = backend.as_array(positions).view(np.uint64)[:, 0]
+        backend.parallel(
+            STEPS[KINDS[type(self.kernel)]], bounds, *self._edges, points, shape_of(self.kernel),
+            np.float32(weight), np.float32(other_weight), backend.as_array(other.gradient),
+            backend.as_array(other.curvature), np.float32(rate), np.float32(momentum), np.float32(max_step),
+            velocity.numpy(), moved.numpy(), sides,
+        )  # fmt: skip
+        return moved, sides
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         if backend.is_fused(positions) and type(self.kernel) in KINDS:
@@ -69,7 +93,7 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
     bounds = backend.chunk_bounds(n_obs, FUSED_ROWS)
     backend.parallel(force_of, bounds, *common, gradient.numpy(), curvature.numpy())
     total = None
-    if value:
+    if value:  # in a pass of its own: in one pass, the force would be rounded otherwise when it is looked at
         partial = np.empty(len(bounds))
         backend.parallel(value_of, bounds, *common, partial)
         total = torch.tensor(partial.sum())
@@ -78,9 +102,10 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
 
 def _unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:
     """The CSR arrays for the numba twins; cells below 65 536 take two bytes, which the loop reads faster than four."""
-    narrow = np.uint16 if matrix.n_cols <= np.iinfo(np.uint16).max + 1 else np.uint32
+    indices = backend.as_array(matrix.indices)
+    narrow = matrix.n_cols <= np.iinfo(np.uint16).max + 1
     return (
-        backend.as_array(matrix.indptr).astype(np.uint64),
-        backend.as_array(matrix.indices).astype(narrow),
+        backend.as_array(matrix.indptr).view(np.uint64),
+        indices.astype(np.uint16) if narrow else indices.view(np.uint32),
         backend.as_array(matrix.weights).astype(np.float32, copy=False),
     )

@@ -1,0 +1,42 @@
+"""How much memory a run will take, asked before it starts: better refused at once than killed after minutes.
+
+Bytes per cell for n cells, d features and k neighbors of each:
+
+| stage | what is held | bytes |
+|---|---|---|
+| search | centred and sorted copies and the index, of 4 d each; candidates; lists to look into | 12 d + 4 k + 200 |
+| affinity | features, graph (8 k), its weights (4 k), their transpose (8 k), P (8 per edge, 2 k) | 8 d + 36 k + 100 |
+| optimize | features, P, positions, velocity, forces, and grids that grow with the area | 8 d + 16 k + 200 |
+
+`benchmarks/scaling.py` compares the estimate with the peak.
+"""
+
+from __future__ import annotations
+
+from .backend import available_memory
+
+BASE = 2e8  # code compiled or loaded on the way, buffers of fixed size
+
+
+def estimated(n_obs: int, n_features: int, n_neighbors: int) -> float:
+    """Bytes a run takes at its peak, beyond what its input takes."""
+    search = 12 * n_features + 4 * n_neighbors + 200
+    affinity = 8 * n_features + 36 * n_neighbors + 100
+    return BASE + n_obs * max(search, affinity)
+
+
+def check(n_obs: int, n_features: int, n_neighbors: int) -> None:
+    """Refuse what will not fit.
+
+    Raises
+    ------
+    MemoryError
+        Where the estimate is beyond what the process may still have.
+    """
+    needed, available = estimated(n_obs, n_features, n_neighbors), available_memory()
+    if available is not None and needed > available:
+        raise MemoryError(
+            f"Embedding {n_obs} cells with {n_neighbors} neighbors each takes about {needed / 1e9:.1f} GB, and "
+            f"{available / 1e9:.1f} GB are free. Lower `n_neighbors` or `perplexity` (three times as many neighbors), "
+            "embed fewer cells, or free memory."
+        )
