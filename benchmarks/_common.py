@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE as ScikitTSNE
 from sklearn.neighbors import NearestNeighbors
 
+import sc_nembed as ne
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import EntropicAffinity, InputAffinity
 from sc_nembed.engine.backend import available_cores
@@ -32,6 +34,8 @@ from sc_nembed.engine.pipeline import EmbeddingResult, embed
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("sc-nembed", "openTSNE", "scikit-learn", "numpy", "torch", "numba", "faiss-cpu", "scanpy", "anndata")
 BUILT_IN = "pbmc68k_reduced"  # ships inside scanpy
+CYTOF, N_CYTOF = "cytof_pbmc_112k", 111_690
+JITTER = 0.05  # of each dimension's standard deviation
 PERPLEXITY = 30.0
 N_NEAREST = 10
 N_PAIRS, PAIRS_SEED = 20_000, 1  # the engine's race of early phases uses seed 0
@@ -60,6 +64,38 @@ def load(name: str, folder: str | None) -> anndata.AnnData:
 
 def representation(adata: anndata.AnnData) -> np.ndarray:
     return np.ascontiguousarray(adata.obsm["X_pca"], dtype=np.float32)
+
+
+def cells(n_cells: int, folder: str | None, n_real: int = N_CYTOF) -> np.ndarray:
+    """The first cells of the mass-cytometry set, shuffled, since it is ordered by population, (n_cells, 29) float32.
+
+    Beyond `n_real` they are copies of these, one round after the other, with noise of 5 % of each dimension's standard
+    deviation.
+    """
+    everything = representation(load(CYTOF, folder))
+    real = everything[np.random.default_rng(0).permutation(len(everything))[:n_real]]
+    found = real[np.arange(n_cells) % len(real)]
+    copies = found[len(real) :]
+    copies += JITTER * real.std(0) * np.random.default_rng(1).standard_normal(copies.shape, np.float32)
+    return found
+
+
+def with_graph(features: np.ndarray) -> anndata.AnnData:
+    """The cells with scanpy's graph of 15 neighbors, searched by `pp.FaissNeighbors`."""
+    adata = as_adata(features)
+    sc.pp.neighbors(adata, n_neighbors=15, use_rep="X_pca", transformer=ne.pp.FaissNeighbors(n_neighbors=15))
+    return adata
+
+
+def as_adata(features: np.ndarray) -> anndata.AnnData:
+    return anndata.AnnData(shape=(len(features), 0), obsm={"X_pca": features})
+
+
+def timed(call: Callable[[], object]) -> tuple[object, float]:
+    """What a call returns, and its seconds."""
+    begin = time.perf_counter()
+    found = call()
+    return found, time.perf_counter() - begin
 
 
 def pca_start(features: np.ndarray, seed: int | None = None) -> np.ndarray:
@@ -182,10 +218,20 @@ def distance_correlation(features: np.ndarray, embedding: np.ndarray) -> float:
 
 def machine() -> str:
     """Cores, processor, memory and how busy the machine was."""
+    return f"{hardware()}, load average {os.getloadavg()[0]:.1f}"
+
+
+def hardware() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{available_cores()} cores of {_processor()}, {memory:.0f} GiB memory, load average {os.getloadavg()[0]:.1f}"
-    )
+    return f"{available_cores()} cores of {_processor()}, {memory:.0f} GiB memory"
+
+
+def source_state() -> str:
+    """A short name of the state of sc_nembed's source, which the version does not tell."""
+    folder, digest = Path(ne.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return digest.hexdigest()[:10]
 
 
 def _processor() -> str:
@@ -195,10 +241,16 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def versions() -> str:
-    return ", ".join(
-        [f"Python {platform.python_version()}", *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
-    )
+def versions(*more: str) -> str:
+    """Of Python, of the packages all benchmarks use, and of `more` where they are installed."""
+    installed = [name for name in more if any(importlib.metadata.distributions(name=name))]
+    found = [f"{name} {importlib.metadata.version(name)}" for name in (*PACKAGES, *installed)]
+    return ", ".join([f"Python {platform.python_version()}", *found])
+
+
+def grouped(number: int) -> str:
+    """45 000."""
+    return f"{number:,}".replace(",", " ")
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

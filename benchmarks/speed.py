@@ -1,167 +1,85 @@
-"""Claim: 45 000 cells are optimized 20 times, and embedded from their PCA 10 times, as fast as by openTSNE, at least.
+"""Claim: sc_nembed is many times as fast as the tools there are, at no cost in quality. One row of the table per claim.
 
-45 000 cells of the mass-cytometry set, perplexity 30, two threads, CPU. (1) The optimization alone: sc_nembed with its
-race of early phases (the default) and without, openTSNE's 250 + 500 steps with its interpolation (FFT), all from one
-start and from the P of sc_nembed's own run. (2) The whole from `obsm["X_pca"]`: `sc_nembed.tl.neighbor_embedding`
-against `openTSNE.TSNE`, with their defaults. The tools take turns, after a small run of each; the table shows the
-median and the range. The KL divergences are exact (float64, all pairs): in (1) against the P used, in (2) against the P
-of exact neighbors.
+| row | what | against |
+|---|---|---|
+| optimization | the steps alone, from one P and start, 45 000 cells, perplexity 30 | openTSNE (FFT) |
+| whole | from the representation to the embedding, the same cells | openTSNE |
+| manifolds | the same | manifolds-rs (FFT, HNSW, 750 steps) |
+| graph, graph150k | t-SNE of scanpy's graph of 15 neighbors, 45 000 and 150 000 cells | `sc.tl.umap` of it |
+| umap | UMAP of that graph, 45 000 cells | `sc.tl.umap` |
+| step | one step at a million points and 17 million entries of P, and the error of its forces | openTSNE (FFT) |
+| million | a million cells from the representation, in a fresh process: seconds and peak memory | none |
+| first | 2 700 cells in a fresh process without compiled code, imports included | umap-learn |
+| torchdr | t-SNE and UMAP of 10 000 cells | TorchDR |
+
+The tools take turns, after a small run of each; the table shows the median and the range. KL divergences are exact
+(float64, all pairs), against the P used or, of whole runs, the P of exact neighbors. Each row is kept in
+results/.cache_speed.json; once all rows are there, results/speed.md is written from it.
 
     export SC_NEMBED_DATA=folder
-    python benchmarks/speed.py                              # writes benchmarks/results/speed.md
-    python benchmarks/speed.py --cells 12000 --repeats 1    # a try
+    pip install manifolds-rs                                 # beside the extra "test"
+    python benchmarks/speed.py                               # all rows, an hour
+    python benchmarks/speed.py --only step,million           # these rows; in a process each, nothing warms another
+    python benchmarks/speed.py --table                       # runs nothing, writes the table of what is kept
+    python benchmarks/speed.py --shrink 20 --repeats 1       # a try with a 20th of the cells; nothing is kept
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import _common as common
-import anndata
-import numpy as np
-import openTSNE
-import scipy.sparse as sp
-import torch
+import _speed_rows as rows
+import _speed_table as table
 
-import sc_nembed as ne
-from sc_nembed.engine.features import checked_features
-from sc_nembed.engine.neighbors import nearest_neighbors
-
-SET, N_CELLS, N_REPEATS, N_JOBS = "cytof_pbmc_112k", 45_000, 3, 2
-WARM_CELLS = 21_000  # above the sizes where either tool changes its method
-OPTIMIZATION_BAR, WHOLE_BAR = 20.0, 10.0
-Timed = tuple[np.ndarray, float]  # an embedding and seconds
-
-
-def features_of(options) -> np.ndarray:
-    """The first cells of the shuffled set: its rows are ordered by population."""
-    everything = common.representation(common.load(SET, options.data))
-    order = np.random.default_rng(0).permutation(len(everything))
-    return everything[order[: options.cells]]
-
-
-def take_turns(tools: dict[str, Callable[[], Timed]], n_repeats: int) -> dict[str, tuple[np.ndarray, list[float]]]:
-    """The last embedding of each tool and the seconds of all its runs; taking turns, all meet the same weather."""
-    seconds: dict[str, list[float]] = {name: [] for name in tools}
-    embeddings = {}
-    for repeat in range(n_repeats):
-        for name, run in tools.items():
-            embeddings[name], taken = run()
-            seconds[name].append(taken)
-            print(f"{name}, run {repeat + 1} of {n_repeats}: {taken:.2f} s", flush=True)
-    return {name: (embeddings[name], seconds[name]) for name in tools}
-
-
-def optimizations(features: np.ndarray, options) -> list[list[str]]:
-    start = common.pca_start(features)
-    affinities = common.run_ours(features, start, options.jobs)[1]
-
-    def ours(race: bool | None) -> Timed:
-        result, used = common.run_ours(features, start, options.jobs, race)
-        if not common.same_affinities(used, affinities):
-            raise SystemExit("The P of two runs differ, so the optimizations cannot be compared.")
-        return result.embedding.numpy(), result.seconds["optimize"]
-
-    runs = take_turns(
-        {
-            "optimization, default": lambda: ours(None),
-            "optimization, race=False": lambda: ours(False),
-            "openTSNE": lambda: common.run_opentsne(affinities, start, options.jobs, negative_gradient_method="fft"),
-        },
-        options.repeats,
-    )
-    return rows(runs, affinities, OPTIMIZATION_BAR)
-
-
-def wholes(features: np.ndarray, options) -> list[list[str]]:
-    runs = take_turns(
-        {
-            "whole, from X_pca": lambda: our_whole(features, options.jobs),
-            "openTSNE": lambda: opentsne_whole(features, options.jobs),
-        },
-        options.repeats,
-    )
-    return rows(runs, exact_affinities(features), WHOLE_BAR)
-
-
-def our_whole(features: np.ndarray, n_jobs: int) -> Timed:
-    adata = anndata.AnnData(shape=(len(features), 0), obsm={"X_pca": features})
-    begin = time.perf_counter()
-    ne.tl.neighbor_embedding(adata, use_rep="X_pca", device="cpu", n_jobs=n_jobs)
-    return adata.obsm["X_ne"], time.perf_counter() - begin
-
-
-def opentsne_whole(features: np.ndarray, n_jobs: int) -> Timed:
-    begin = time.perf_counter()
-    embedding = openTSNE.TSNE(perplexity=common.PERPLEXITY, n_jobs=n_jobs, random_state=0).fit(features)
-    return np.asarray(embedding), time.perf_counter() - begin
-
-
-def exact_affinities(features: np.ndarray) -> sp.csr_matrix:
-    """P of exact neighbors: a judge that neither tool's approximate search is party to."""
-    affinity = common.entropic(len(features))
-    points = checked_features(torch.from_numpy(features), None)
-    return common.as_csr(affinity(nearest_neighbors(points, affinity.n_neighbors(len(features)), method="torch")))
-
-
-def rows(runs: dict[str, tuple[np.ndarray, list[float]]], affinities: sp.csr_matrix, bar: float) -> list[list[str]]:
-    """A row for each of our variants against openTSNE."""
-    peer, peer_seconds = runs.pop("openTSNE")
-    peer_kl = common.exact_kl(affinities, peer)
-    found = []
-    for name, (embedding, seconds) in runs.items():
-        ratio, kl = np.median(peer_seconds) / np.median(seconds), common.exact_kl(affinities, embedding)
-        passed = "pass" if ratio >= bar and kl <= peer_kl else "FAIL"
-        found.append(
-            [name, spread(seconds), spread(peer_seconds), f"{ratio:.1f}", f"{kl:.4f}", f"{peer_kl:.4f}",
-             f"ratio ≥ {bar:g}, KL not above", passed]
-        )  # fmt: skip
-    return found
-
-
-def spread(seconds: list[float]) -> str:
-    return f"{np.median(seconds):.2f} ({min(seconds):.2f} – {max(seconds):.2f})"
-
-
-def warm_up(features: np.ndarray, options) -> None:
-    """Compilation, caches and first touches are not what is compared."""
-    few = features[:WARM_CELLS]
-    start = common.pca_start(few)
-    common.run_ours(few, start, options.jobs)
-    our_whole(few, options.jobs)
-    openTSNE.TSNE(early_exaggeration_iter=5, n_iter=5, n_jobs=options.jobs, negative_gradient_method="fft").fit(few)
+ROWS = {
+    "optimization": rows.optimization,
+    "whole": rows.whole,
+    "manifolds": rows.against_manifolds,
+    "graph": rows.graph,
+    "graph150k": rows.large_graph,
+    "umap": rows.umap,
+    "step": rows.step,
+    "million": rows.million,
+    "first": rows.first,
+    "torchdr": rows.against_torchdr,
+}
+N_REPEATS, N_LONG, N_JOBS = 3, 1, 2
 
 
 def parsed():
     parser = common.arguments(__doc__)
     parser.set_defaults(jobs=N_JOBS)
-    parser.add_argument("--cells", type=int, default=N_CELLS)
-    parser.add_argument("--repeats", type=int, default=N_REPEATS)
+    parser.add_argument("--only", default=",".join(ROWS), help="comma-separated rows; default: all")
+    parser.add_argument("--repeats", type=int, default=N_REPEATS, help="runs of each tool")
+    parser.add_argument("--long-repeats", type=int, default=N_LONG, help="runs of the peers that take minutes")
+    parser.add_argument("--shrink", type=int, default=1, help="divide all numbers of cells by this: a try")
+    parser.add_argument("--table", action="store_true", help="measure nothing; write the table of what is kept")
     options = parser.parse_args()
-    complete = options.cells == N_CELLS and options.repeats >= N_REPEATS
-    options.output = options.output or (common.RESULTS / "speed.md" if complete else None)
+    options.only = [] if options.table else options.only.split(",")
+    unknown = set(options.only) - set(ROWS)
+    if unknown:
+        parser.error(f"unknown rows {sorted(unknown)}; available: {list(ROWS)}")
     return options
 
 
 def main() -> None:
     options = parsed()
-    features = features_of(options)
-    described = common.machine()  # before we make it busy ourselves
-    warm_up(features, options)
-    found = [*optimizations(features, options), *wholes(features, options)]
-    header = ["what", "sc_nembed s", "openTSNE s", "ratio", "KL sc_nembed", "KL openTSNE", "bar", "verdict"]
-    explanation = (
-        f"{len(features)} cells of {SET}, {features.shape[1]} dimensions, perplexity 30, {options.jobs} threads each. "
-        f"Seconds: median of {options.repeats} (smallest – largest). KL: exact."
+    complete = options.shrink == 1 and options.repeats >= N_REPEATS
+    measured = {}
+    for name in options.only:
+        about = table.circumstances(options)  # before the row makes the machine busy itself
+        measured[name] = about | ROWS[name](options)
+        table.show(name, measured[name])
+        if complete:
+            table.keep(name, measured[name])
+    kept = table.kept() if complete else measured
+    missing = [name for name in ROWS if name not in kept]
+    if complete and missing:
+        print(f"The table is written once all rows are there; missing: {missing}.")
+        return
+    output = options.output or (common.RESULTS / "speed.md" if complete else None)
+    common.report(
+        "Speed" if complete else "Speed, a try", table.page({name: kept[name] for name in ROWS if name in kept}), output
     )
-    paragraphs = [
-        explanation,
-        f"Machine: {described} at the start.",
-        f"Versions: {common.versions()}.",
-        common.markdown_table(header, found),
-    ]
-    common.report("Speed", paragraphs, options.output)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable
 
 RECORDED = ("anndata", "faiss-cpu", "numba", "numpy", "scanpy", "scipy", "torch")
 
 
-def versions() -> dict[str, str]:
-    """Versions of this package and of the libraries a result depends on."""
-    from . import __version__
-
-    found = {"sc_nembed": __version__}
+@functools.cache
+def _installed() -> dict[str, str]:
+    found = {}
     for name in RECORDED:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # conda's faiss goes by another name
             continue
     return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries a result depends on."""
+    from . import __version__
+
+    return {"sc_nembed": __version__} | _installed()
 
 
 def scanpy_embedding_plot() -> Callable:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from . import radial_sum
@@ -76,11 +78,21 @@ def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) ->
         raise ValueError(f"An embedding needs at least {MIN_CELLS} different cells; got {n_rows}.")
     if config.backend != "keops":
         radial_sum.choose(n_rows, config.n_components)  # refuses what would take hours
-    if n_rows > MANY_CELLS and features is not None and not isinstance(config.affinity_in, PrecomputedAffinity):
-        rows = rows.sorted_by(morton_order(pca(rows.of(features), 2, config.random_state)))
-        source = source if isinstance(source, Tensor) else reordered(source, rows.first)
+    if n_rows > MANY_CELLS and not isinstance(config.affinity_in, PrecomputedAffinity):
+        plane = _plane(config, features, n_cells)
+        if plane is not None:
+            rows = rows.sorted_by(morton_order(rows.of(plane)))
+            source = source if isinstance(source, Tensor) else reordered(source, rows.first)
     features = rows.of(features)
     return Given(features if isinstance(source, Tensor) else source, features, rows.of(raw), rows, n_cells)
+
+
+def _plane(config: EmbeddingConfig, features: Tensor | None, n_cells: int) -> Tensor | None:
+    """Two coordinates of every cell that say who is near whom: of a given start, else of the features."""
+    if not isinstance(config.init, str) and tuple(np.shape(config.init)) == (n_cells, 2):
+        start = torch.as_tensor(config.init).detach().cpu().float()
+        return start if torch.isfinite(start).all() else None  # what is wrong with it is said later
+    return None if features is None else pca(features, 2, config.random_state)
 
 
 def processes_duplicates(config: EmbeddingConfig, source: Source) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from .callbacks import Callback, StepInfo
 from .optimizer import Optimizer, WeightedForces, weighted_sum
 from .rate_scheduler import RateScheduler
 from .schedule import Phase, Setting, unroll
-from .terms import Force, Objective
+from .terms import Attraction, Force, Objective
 
 MAX_HALVINGS = 5
 
@@ -82,7 +82,7 @@ def optimize(
         UserWarning,
         stacklevel=2,
     )
-    run.check(run.forces(value=True))
+    run.check(run.looked_at())
     return replace(run.state, stop_reason="interrupted")
 
 
@@ -102,7 +102,7 @@ class _Run:
             if last and not final:
                 return self.state
             check = self._is_due(last)
-            forces = self.forces(value=True) if check or self.state.step == 0 else None
+            forces = self.looked_at() if check or self.state.step == 0 else None
             if self.state.step == 0:
                 self.state = replace(self.state, start_loss=self._loss(forces))
             if check:
@@ -116,8 +116,20 @@ class _Run:
             self._step(settings[index], forces)
             index += 1
 
-    def forces(self, *, value: bool) -> dict[str, Force]:
-        return {name: term(self.state.positions, value=value) for name, term in self.rules.objective.items()}
+    def looked_at(self) -> dict[str, Force]:
+        """Every force, with its value; an attraction that no step takes from here is found in one pass."""
+        positions, spared = self.state.positions, self._spared()
+        return {
+            name: term.look(positions)
+            if name in spared and isinstance(term, Attraction)
+            else term(positions, value=True)
+            for name, term in self.rules.objective.items()
+        }
+
+    def _spared(self) -> Collection[str]:
+        """Terms that the optimizer evaluates by itself."""
+        rules = self.rules
+        return () if rules.max_grad_norm else rules.optimizer.spares(rules.objective, self.state.positions)
 
     def check(self, forces: dict[str, Force]) -> bool:
         """Add a row to the history, unless the run has exploded."""
@@ -173,8 +185,7 @@ class _Run:
 
     def _weighted(self, setting: Setting, forces: dict[str, Force] | None) -> WeightedForces:
         """Weight and force of each term, or the term itself; where the gradients are too long together, shortened."""
-        positions, rules = self.state.positions, self.rules
-        spared = rules.optimizer.spares(rules.objective, positions) if rules.max_grad_norm is None else ()
+        positions, rules, spared = self.state.positions, self.rules, self._spared()
         weighted = []
         for name, term in rules.objective.items():
             given = term if name in spared else forces[name] if forces else term(positions, value=False)

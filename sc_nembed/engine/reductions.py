@@ -13,16 +13,22 @@ from .fused import affinity as fused_affinity
 from .fused import update as fused
 
 ROWS = 8192  # rows of a range
+FOLD = 256
 
 
 def bounding_box(points: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest coordinate per dimension, (d,) float64 each."""
-    if not backend.is_fused(points):
+    if points.device.type != "cpu":
         return points.amin(0).cpu().double().numpy(), points.amax(0).cpu().double().numpy()
-    bounds = backend.chunk_bounds(points.shape[0], ROWS)
-    lower, upper = np.empty((2, len(bounds), points.shape[1]), np.float32)
-    backend.parallel(fused.bounding_box, bounds, backend.as_array(points), lower, upper)
-    return lower.min(0).astype(np.float64), upper.max(0).astype(np.float64)
+    points = backend.as_array(points)
+    n_folded = len(points) // FOLD * FOLD  # numpy is fast along long rows; NaN and infinities are passed on
+    folded, rest = points[:n_folded].reshape(-1, FOLD * points.shape[1]), points[n_folded:]
+    sides = []
+    for extreme in (np.minimum, np.maximum):
+        if n_folded:
+            rest = np.concatenate([points[n_folded:], extreme.reduce(folded).reshape(FOLD, -1)])
+        sides.append(extreme.reduce(rest).astype(np.float64))
+    return sides[0], sides[1]
 
 
 def dot(left: Tensor, right: Tensor) -> float:

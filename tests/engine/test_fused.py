@@ -77,7 +77,7 @@ def spread(dtype, n, n_components, dof):
         return {"grid": splines.spread(cloud, weights, low, 0.5, (250, 260))}
     buffers = fft._Buffers()
     buffers.get("grids", (2, 250, 260)).fill_(torch.nan)
-    return {"grid": fft._spread_fused(cloud, weights, low, 0.5, (250, 260), buffers)}
+    return {"grid": fft._spread_fused(cloud, weights, low, 0.5, (250, 260), buffers).sum(0)}
 
 
 def gather(dtype, n, n_components, dof):

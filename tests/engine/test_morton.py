@@ -77,6 +77,7 @@ SOURCES = {
     "features": lambda features: features,
     "graph": lambda features: nearest_neighbors(features, 14),
     "affinities": lambda features: UniformAffinity()(nearest_neighbors(features, 14)),
+    "affinities alone": lambda features: UniformAffinity()(nearest_neighbors(features, 14)),
 }
 
 
@@ -95,6 +96,6 @@ def test_embedding_of_sorted_cells_is_that_of_unsorted_ones(features, monkeypatc
         monkeypatch.setattr(cells, "MANY_CELLS", many)
         sorts = []
         monkeypatch.setattr(cells, "morton_order", lambda points, sorts=sorts: sorts.append(1) or morton_order(points))
-        found.append(embed(given, config, features=None if source == "features" else features).embedding)
+        found.append(embed(given, config, features=features if source in ("graph", "affinities") else None).embedding)
         assert len(sorts) == (many == 100)
     assert _truth.relative(found[1], found[0].double()) < 1e-4

@@ -18,72 +18,67 @@ def coordinates(pair):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _force_2d(kind, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    """`positions` is (n,) uint64, a pair of float32 each; see `terms.attraction`."""
-    s0, s1, s2 = shape[0], shape[1], shape[2]
+def _attraction_2d(kind, valued, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
+    """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ where `valued`; `positions` is (n,) uint64, a pair of float32 each."""
+    value = 0.0
     for i in range(begin, end):
         x, y = coordinates(positions[i])
-        sum_x = sum_y = total = ZERO
+        sum_x = sum_y = total = cost = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
             there_x, there_y = coordinates(positions[indices[edge]])
             dx, dy = x - there_x, y - there_y
-            strength = weights[edge] * pull_of(kind, dx * dx + dy * dy, s0, s1, s2)
+            sq_dist = dx * dx + dy * dy
+            strength = weights[edge] * pull_of(kind, sq_dist, shape)
             sum_x += strength * dx
             sum_y += strength * dy
             total += strength
+            if valued:
+                cost += weights[edge] * cost_of(kind, sq_dist, shape[0], shape[1])
         gradient[i, 0], gradient[i, 1] = FOUR * sum_x, FOUR * sum_y
         curvature[i] = FOUR * total
-
-
-@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _value_2d(kind, chunk, begin, end, indptr, indices, weights, positions, shape, partial):
-    s0, s1 = shape[0], shape[1]
-    total = 0.0
-    for i in range(begin, end):
-        x, y = coordinates(positions[i])
-        row = ZERO
-        for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = coordinates(positions[indices[edge]])
-            dx, dy = x - there_x, y - there_y
-            row += weights[edge] * cost_of(kind, dx * dx + dy * dy, s0, s1)
-        total += row
-    partial[chunk] = total
+        value += cost
+    return value
 
 
 @kernel
 def student_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _force_2d(STUDENT, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    _attraction_2d(STUDENT, False, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def gaussian_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _force_2d(GAUSSIAN, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    _attraction_2d(GAUSSIAN, False, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def rational_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _force_2d(RATIONAL, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    _attraction_2d(RATIONAL, False, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
-def student_value_2d(chunk, begin, end, indptr, indices, weights, positions, shape, partial):
-    _value_2d(STUDENT, chunk, begin, end, indptr, indices, weights, positions, shape, partial)
+def student_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
+    partial[chunk] = _attraction_2d(
+        STUDENT, True, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+    )
 
 
 @kernel
-def gaussian_value_2d(chunk, begin, end, indptr, indices, weights, positions, shape, partial):
-    _value_2d(GAUSSIAN, chunk, begin, end, indptr, indices, weights, positions, shape, partial)
+def gaussian_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
+    partial[chunk] = _attraction_2d(
+        GAUSSIAN, True, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+    )
 
 
 @kernel
-def rational_value_2d(chunk, begin, end, indptr, indices, weights, positions, shape, partial):
-    _value_2d(RATIONAL, chunk, begin, end, indptr, indices, weights, positions, shape, partial)
+def rational_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
+    partial[chunk] = _attraction_2d(
+        RATIONAL, True, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+    )
 
 
 @kernel
 def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, gradient, curvature):
     """For positions (n, d)."""
-    s0, s1, s2 = shape[0], shape[1], shape[2]
     n_components = positions.shape[1]
     for i in range(begin, end):
         total = ZERO
@@ -95,7 +90,7 @@ def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
             for d in range(n_components):
                 difference = positions[i, d] - positions[j, d]
                 sq_dist += difference * difference
-            strength = FOUR * weights[edge] * pull_of(kind, sq_dist, s0, s1, s2)
+            strength = FOUR * weights[edge] * pull_of(kind, sq_dist, shape)
             for d in range(n_components):
                 gradient[i, d] += strength * (positions[i, d] - positions[j, d])
             total += strength
@@ -122,7 +117,7 @@ def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
 
 
 TWO_D = {
-    STUDENT: (student_2d, student_value_2d),
-    GAUSSIAN: (gaussian_2d, gaussian_value_2d),
-    RATIONAL: (rational_2d, rational_value_2d),
+    STUDENT: (student_2d, student_valued_2d),
+    GAUSSIAN: (gaussian_2d, gaussian_valued_2d),
+    RATIONAL: (rational_2d, rational_valued_2d),
 }

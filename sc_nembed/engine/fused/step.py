@@ -20,7 +20,6 @@ def _step_2d(
     other_curvature, rate, momentum, max_step, velocity, moved, sides
 ):  # fmt: skip
     """As `attraction` and then `update.nesterov`, whose arguments these are; positions go from one array to another."""
-    s0, s1, s2 = shape[0], shape[1], shape[2]
     stride = 1 if other_curvature.shape[0] > 1 else 0
     far = np.float32(np.inf)
     low_x, low_y, high_x, high_y = far, far, -far, -far
@@ -30,7 +29,7 @@ def _step_2d(
         for edge in range(indptr[i], indptr[i + 1]):
             there_x, there_y = coordinates(positions[indices[edge]])
             dx, dy = x - there_x, y - there_y
-            strength = weights[edge] * pull_of(kind, dx * dx + dy * dy, s0, s1, s2)
+            strength = weights[edge] * pull_of(kind, dx * dx + dy * dy, shape)
             sum_x += strength * dx
             sum_y += strength * dy
             total += strength

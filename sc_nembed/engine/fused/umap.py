@@ -39,7 +39,7 @@ def epoch(
                 continue
             j = indices[edge]
             for _ in range(2):  # as the head of this edge and as the tail of its mirror image
-                pull = TWO * pull_of(RATIONAL, _sq_dist(current, positions, j), a, b, clip)
+                pull = TWO * pull_of(RATIONAL, _sq_dist(current, positions, j), kernel_shape)
                 for d in range(n_components):
                     current[d] -= rate * attract * pull * (current[d] - positions[j, d])
             if below == 0:

@@ -1,4 +1,4 @@
-"""Box of the points, weighted sums of forces and the preconditioned Nesterov step."""
+"""Weighted sums of forces and the preconditioned Nesterov step."""
 
 from __future__ import annotations
 
@@ -6,20 +6,6 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
-
-
-@kernel
-def bounding_box(chunk, begin, end, points, lower, upper):
-    """Smallest and largest coordinate of the rows of a range, per dimension; NaN where one is not finite."""
-    for d in range(points.shape[1]):
-        low = high = points[begin, d]
-        broken = np.float32(0)
-        for i in range(begin, end):
-            value = points[i, d]
-            low = min(low, value)
-            high = max(high, value)
-            broken += value * np.float32(0)  # NaN once a value is NaN or infinite, which a comparison passes over
-        lower[chunk, d], upper[chunk, d] = low + broken, high + broken
 
 
 @kernel

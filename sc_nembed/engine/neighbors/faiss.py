@@ -1,6 +1,6 @@
 """Search by faiss on the CPU (Douze et al. 2024): a flat index up to 20 000 cells, above that an inverted file.
 
-The inverted file has 2√n lists (4√n above 200 000 cells) and looks into as many of them as a sample of 400 cells needs,
+The inverted file has 2√n lists (4√n above 200 000 cells) and looks into as many of them as a sample of 256 cells needs,
 whose exact neighbors are found first: until .98 of them are found where at most 30 are wanted, .95 of more, and .94
 above 200 000 cells. So the recall is that one, whatever the data, within the error of the sample;
 `benchmarks/accuracy.py` measures it. Cells are searched list by list: the points of a list then come from the cache.
@@ -9,43 +9,69 @@ above 200 000 cells. So the recall is that one, whatever the data, within the er
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from .. import backend
 
 FLAT_CELLS = 20_000
 MANY_CELLS = 200_000
-N_SAMPLED = 400
+N_SAMPLED = 256
 PROBES = (4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
 TRAINING_POINTS_PER_LIST = 39  # what faiss asks for
 TRAINING_ROUNDS = 10
-BLOCK = 1 << 16  # cells searched at once
+PIECE, SAMPLE_PIECE = 1024, 64  # cells searched at once
 
 logger = logging.getLogger(__name__)
 
 
 def search(features: Tensor, k: int) -> Tensor:
-    """Candidates (n, k + 1) int32; −1 where the lists looked into hold fewer."""
+    """Candidates (n, k + 1) int32; −1 where the lists looked into hold fewer.
+
+    Pieces of fixed size are searched by the engine's threads, each with one thread of faiss and of its BLAS: rounding,
+    and with it who is nearest of nearly equal ones, is then the same for any number of threads.
+    """
     import faiss
 
     points = backend.as_array(features.cpu())
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(backend.openmp_threads())
     try:
-        n_wanted = min(k + 1, len(points))
-        found = _flat(points, n_wanted) if len(points) <= FLAT_CELLS else _inverted(points, n_wanted)
+        with threadpool_limits(1, user_api="blas"):
+            n_wanted = min(k + 1, len(points))
+            found = _flat(points, n_wanted) if len(points) <= FLAT_CELLS else _inverted(points, n_wanted)
     finally:
         faiss.omp_set_num_threads(before)
     return torch.from_numpy(found).to(features.device)
 
 
+def _in_pieces(n_rows: int, of_piece: Callable[[int, int], None], rows: int = PIECE) -> None:
+    """Call a function for pieces of rows; each thread of the engine has one thread of faiss."""
+    import faiss
+
+    def work(chunk: int, begin: int, end: int) -> None:
+        before = faiss.omp_get_max_threads()  # of this very thread
+        faiss.omp_set_num_threads(1)
+        of_piece(begin, end)
+        faiss.omp_set_num_threads(before)
+
+    backend.parallel(work, backend.chunk_bounds(n_rows, rows))
+
+
 def _flat(points: np.ndarray, n_wanted: int) -> np.ndarray:
     import faiss
 
-    return faiss.knn(points, points, n_wanted)[1].astype(np.int32)
+    found = np.empty((len(points), n_wanted), np.int32)
+
+    def look(begin: int, end: int) -> None:
+        found[begin:end] = faiss.knn(points[begin:end], points, n_wanted)[1]
+
+    _in_pieces(len(points), look)
+    return found
 
 
 def _inverted(points: np.ndarray, n_wanted: int) -> np.ndarray:
@@ -56,12 +82,21 @@ def _inverted(points: np.ndarray, n_wanted: int) -> np.ndarray:
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(n_features), n_features, n_lists, faiss.METRIC_L2)
     index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = 1, TRAINING_ROUNDS, TRAINING_POINTS_PER_LIST
     index.train(points)
-    index.add(points)
+    lists, found = np.empty(n, np.int64), np.empty((n, n_wanted), np.int32)
+
+    def assign(begin: int, end: int) -> None:
+        lists[begin:end] = index.quantizer.search(points[begin:end], 1)[1][:, 0]
+
+    _in_pieces(n, assign)
+    index.add_core(n, faiss.swig_ptr(points), None, faiss.swig_ptr(lists))
+    order = np.argsort(lists, kind="stable")
     index.nprobe = _probes_needed(index, points, n_wanted)
-    sq_dist, lists = index.quantizer.search(points, index.nprobe)
-    found, order = np.empty((n, n_wanted), np.int32), np.argsort(lists[:, 0], kind="stable")
-    for rows in np.split(order, range(BLOCK, n, BLOCK)):
-        found[rows] = index.search_preassigned(points[rows], n_wanted, lists[rows], sq_dist[rows])[1]
+
+    def look(begin: int, end: int) -> None:
+        rows = order[begin:end]
+        found[rows] = index.search(points[rows], n_wanted)[1]
+
+    _in_pieces(n, look)
     return found
 
 
@@ -71,12 +106,20 @@ def _probes_needed(index, points: np.ndarray, n_wanted: int) -> int:
 
     target = 0.94 if len(points) > MANY_CELLS else 0.98 if n_wanted <= 31 else 0.95
     sample = points[np.random.default_rng(0).choice(len(points), min(N_SAMPLED, len(points)), replace=False)]
-    exact = faiss.knn(sample, points, n_wanted)[0][:, -1:]
+    exact, reached = np.empty((2, len(sample)), np.float32)
+
+    def look(begin: int, end: int) -> None:
+        exact[begin:end] = faiss.knn(sample[begin:end], points, n_wanted)[0][:, -1]
+
+    def look_again(begin: int, end: int) -> None:  # by distance, not by index: of equal ones any will do
+        near_enough = index.search(sample[begin:end], n_wanted)[0] <= exact[begin:end, None] * (1 + 1e-4)
+        reached[begin:end] = near_enough.mean(1)
+
+    _in_pieces(len(sample), look, SAMPLE_PIECE)
     for n_probes in (*(n for n in PROBES if n < index.nlist), index.nlist):
         index.nprobe = n_probes
-        # by distance, not by index: of equal ones any will do
-        recall = float((index.search(sample, n_wanted)[0] <= exact * (1 + 1e-4)).mean())
-        if recall >= target:
+        _in_pieces(len(sample), look_again, SAMPLE_PIECE)
+        if reached.mean() >= target:
             break
-    logger.debug("inverted file: %d of %d lists, recall %.3f", n_probes, index.nlist, recall)
+    logger.debug("inverted file: %d of %d lists, recall %.3f", n_probes, index.nlist, reached.mean())
     return n_probes

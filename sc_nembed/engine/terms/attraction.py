@@ -55,6 +55,10 @@ class Attraction:
         )  # fmt: skip
         return moved, sides
 
+    def look(self, positions: Tensor) -> Force:
+        """Force and value, in one pass where `moves`; the last bits of the force may differ from those of a call."""
+        return _valued(self._edges, self.kernel, positions) if self.moves(positions) else self(positions, value=True)
+
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         if backend.is_fused(positions) and type(self.kernel) in KINDS:
             return _fused(self._edges, self.kernel, positions, value)
@@ -81,23 +85,34 @@ def _plain(matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, value: boo
 
 
 def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, value: bool) -> Force:
-    n_obs, n_components = positions.shape
     kind, points = KINDS[type(kernel)], backend.as_array(positions)
-    gradient, curvature = torch.empty(positions.shape), torch.empty(n_obs)
-    if n_components == 2:
-        force_of, value_of = fused.TWO_D[kind]
+    if positions.shape[1] == 2:
+        force_of, _ = fused.TWO_D[kind]
         common = (*edges, points.view(np.uint64)[:, 0], shape_of(kernel))
     else:
-        force_of, value_of = fused.force_any_d, fused.value_any_d
-        common = (*edges, points, kind, shape_of(kernel))
-    bounds = backend.chunk_bounds(n_obs, FUSED_ROWS)
+        force_of, common = fused.force_any_d, (*edges, points, kind, shape_of(kernel))
+    gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
+    bounds = backend.chunk_bounds(len(positions), FUSED_ROWS)
     backend.parallel(force_of, bounds, *common, gradient.numpy(), curvature.numpy())
-    total = None
-    if value:  # in a pass of its own: in one pass, the force would be rounded otherwise when it is looked at
-        partial = np.empty(len(bounds))
-        backend.parallel(value_of, bounds, *common, partial)
-        total = torch.tensor(partial.sum())
-    return Force(gradient, total, curvature)
+    if not value:
+        return Force(gradient, None, curvature)
+    if positions.shape[1] == 2:  # a pass of its own, so that the force has the same bits whether it is looked at or not
+        return Force(gradient, _valued(edges, kernel, positions).value, curvature)
+    partial = np.empty(len(bounds))
+    backend.parallel(fused.value_any_d, bounds, *common, partial)
+    return Force(gradient, torch.tensor(partial.sum()), curvature)
+
+
+def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) -> Force:
+    """Force and value in one pass, in 2-D."""
+    gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
+    bounds = backend.chunk_bounds(len(positions), FUSED_ROWS)
+    partial = np.empty(len(bounds))
+    backend.parallel(
+        fused.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.as_array(positions).view(np.uint64)[:, 0],
+        shape_of(kernel), gradient.numpy(), curvature.numpy(), partial,
+    )  # fmt: skip
+    return Force(gradient, torch.tensor(partial.sum()), curvature)
 
 
 def _unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:

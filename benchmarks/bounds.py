@@ -1,0 +1,201 @@
+"""What bounds each stage of a t-SNE on the CPU, and how near the stage comes to that bound.
+
+The machine is measured first: bytes streamed per second (a large array copied), positions gathered per second (8 bytes
+at random places of an array as long as the embedding), and floating-point operations per second of transforms
+(torch's, of lines as long as the grid's, from the cache) and of products of matrices as thin as the features. Then each
+stage runs by itself, at 45 000 cells of the mass-cytometry set and at a million of their copies, and its work is
+divided by the rate of what it uses most. A stage at 100 % could only be made faster by doing less.
+
+    export SC_NEMBED_DATA=folder
+    python benchmarks/bounds.py     # writes benchmarks/results/bounds.md
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import _common as common
+import numpy as np
+import torch
+from numba import njit
+
+from sc_nembed.engine import backend, presets
+from sc_nembed.engine.affinity import EntropicAffinity, UniformAffinity
+from sc_nembed.engine.features import checked_features
+from sc_nembed.engine.graph import AffinityMatrix
+from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.morton import MANY_CELLS, morton_order
+from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.pipeline import embed
+from sc_nembed.engine.radial_sum import fft
+from sc_nembed.engine.terms import Attraction, Force
+from sc_nembed.engine.world import SERIAL
+
+REPEATS = 15
+FEATURES = 30
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of this machine, all threads together."""
+
+    stream: float  # bytes/s
+    transform: float  # operations/s
+    product: float  # operations/s
+
+
+def seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median after a first run."""
+    run()
+    taken = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - begin)
+    return float(np.median(taken))
+
+
+def in_parallel(function: Callable[[int], object], n_jobs: int) -> Callable[[], None]:
+    """A function of the number of a thread, on each thread of the engine."""
+    return lambda: backend.parallel(lambda chunk, begin, end: function(chunk), backend.chunk_bounds(n_jobs, 1))
+
+
+@njit(nogil=True)
+def _copy(source, target):
+    for i in range(source.shape[0]):
+        target[i] = source[i]
+
+
+@njit(nogil=True)
+def _gathered(values, places):
+    total = np.uint64(0)
+    for i in range(places.shape[0]):
+        total += values[places[i]]
+    return total
+
+
+def measured(n_jobs: int) -> Rates:
+    large = [np.zeros(1 << 24, np.float32) for _ in range(2 * n_jobs)]
+    copied = seconds(in_parallel(lambda c: _copy(large[2 * c], large[2 * c + 1]), n_jobs))
+    lines = torch.randn(64, 1440, dtype=torch.complex64)
+    transformed = seconds(in_parallel(lambda c: [torch.fft.fft(lines) for _ in range(20)], n_jobs))
+    left, right = torch.randn(1024, FEATURES), torch.randn(FEATURES, 1024)
+    multiplied = seconds(in_parallel(lambda c: [left @ right for _ in range(50)], n_jobs))
+    return Rates(
+        stream=n_jobs * 2 * large[0].nbytes / copied,
+        transform=n_jobs * 20 * 64 * _operations(1440) / transformed,
+        product=n_jobs * 50 * 2 * 1024 * 1024 * FEATURES / multiplied,
+    )
+
+
+def _operations(length: int) -> float:
+    """Of a complex transform of one line, as they are usually counted."""
+    return 5 * length * np.log2(length)
+
+
+def gather_rate(n_points: int, places: np.ndarray, n_jobs: int) -> float:
+    """Positions/s in the order in which the edges ask for them."""
+    values = np.zeros(n_points, np.uint64)
+    parts = np.array_split(places[: 1 << 24].astype(np.uint32), n_jobs)
+    return min(len(places), 1 << 24) / seconds(in_parallel(lambda c: _gathered(values, parts[c]), n_jobs))
+
+
+def stages(matrix: AffinityMatrix, positions: torch.Tensor, rates: Rates, n_jobs: int) -> list[list[str]]:
+    """Those of one step, at the positions of a finished embedding."""
+    n, edges = matrix.n_rows, matrix.n_edges
+    attraction, plan = (
+        Attraction(matrix, StudentT()),
+        fft.make(
+            StudentT(), n_components=2, tolerance=None, device=positions.device, dtype=torch.float32, world=SERIAL
+        ),
+    )
+    other, velocity = Force(torch.zeros_like(positions), None, torch.full((1,), 0.8 / n)), torch.zeros_like(positions)
+    places = gather_rate(n, matrix.indices.numpy(), n_jobs)
+    stored = 4 + (2 if n <= 65_536 else 4)
+    whole = [
+        _row(
+            "attraction and step", f"{edges / 1e6:.1f} M edges", "gathers of positions", edges / places,
+            seconds(lambda: attraction.move(positions, 1.0, 1.0, other, 1e-3, 0.9, 0.5, velocity)),
+        ),
+        _row(
+            "the same", f"{(stored * edges + 48 * n) / 1e6:.0f} MB", "bytes streamed",
+            (stored * edges + 48 * n) / rates.stream, None,
+        ),
+    ]  # fmt: skip
+    lower, upper = fft.bounding_box(positions)
+    spacing, nodes = fft.grid_shape(upper - lower, fft.coarsest_spacing(StudentT(), n, None))
+    kind, ones = plan.influence(spacing, nodes), torch.ones(n)
+    n_columns, n_rows = kind.padded[1], kind.padded[0]
+    transforms = 2 * (nodes[0] * _operations(n_columns) / 2 + (n_columns // 2 + 1) * _operations(n_rows))
+    grids = fft._spread_fused(positions, ones, lower, spacing, nodes, plan._buffers)
+    field = plan.field(positions)
+    return [
+        *whole,
+        _row(
+            "spread", f"{n / 1e6:.2f} M points", "16 additions to the grid each, from the cache", None,
+            seconds(lambda: fft._spread_fused(positions, ones, lower, spacing, nodes, plan._buffers)),
+        ),
+        _row(
+            "convolution", f"{nodes[0]} × {nodes[1]} nodes, {transforms / 1e6:.0f} M operations", "transforms",
+            transforms / rates.transform, seconds(lambda: fft._convolve_fused(grids, kind, plan._buffers)),
+        ),
+        _row(
+            "gather", f"{n / 1e6:.2f} M points", "16 nodes each, from the cache", None,
+            seconds(lambda: field(positions, 0)),
+        ),
+    ]  # fmt: skip
+
+
+def _row(stage: str, work: str, bound_by: str, bound: float | None, taken: float | None) -> list[str]:
+    shown = ["" if value is None else f"{1e3 * value:.2f}" for value in (bound, taken)]
+    share = "" if bound is None or taken is None else f"{100 * bound / taken:.0f} %"
+    return [stage, work, bound_by, *shown, share]
+
+
+def searched(features: torch.Tensor, k: int, rates: Rates) -> tuple[list[list[str]], AffinityMatrix]:
+    n, d = features.shape
+    begin = time.perf_counter()
+    graph = nearest_neighbors(features, k, method="faiss")
+    taken = time.perf_counter() - begin
+    affinity = EntropicAffinity(k / 3) if k > 15 else UniformAffinity(k)
+    rows = [
+        _row(
+            f"neighbors, k = {k}", f"{n} × {n} distances if all were looked at", "products of thin matrices",
+            2 * n * n * d / rates.product, taken,
+        ),
+    ]  # fmt: skip
+    taken, matrix = seconds(lambda: affinity(graph), 3), affinity(graph)
+    moved = n * k * (8 + 4 + 16 + 8) + 16 * matrix.n_edges
+    rows.append(_row("P, symmetrised", f"{moved / 1e6:.0f} MB", "bytes streamed", moved / rates.stream, taken))
+    return rows, matrix
+
+
+def of_size(n: int, k: int, rates: Rates, options) -> str:
+    features = checked_features(torch.from_numpy(common.cells(n, options.data)), None)
+    if n > MANY_CELLS:  # as the engine does with so many
+        features = features[morton_order(features[:, :2])].contiguous()
+    rows, matrix = searched(features, k, rates)
+    positions = embed(matrix, presets.tsne(), features=features).embedding
+    rows += stages(matrix, positions, rates, options.jobs)
+    header = ["stage", "work", "bounded by", "bound, ms", "measured, ms", "bound / measured"]
+    return f"## {n} cells, {k} neighbors\n\n" + common.markdown_table(header, rows)
+
+
+def main() -> None:
+    options = common.arguments(__doc__).parse_args()
+    described = common.machine()
+    with backend.session(options.jobs):
+        rates = measured(options.jobs)
+        pages = [of_size(45_000, 90, rates, options), of_size(1_000_000, 15, rates, options)]
+    rated = (
+        f"Rates, {options.jobs} threads: {rates.stream / 1e9:.1f} GB/s streamed, {rates.transform / 1e9:.0f} G "
+        f"operations/s of transforms, {rates.product / 1e9:.0f} G operations/s of products of thin matrices."
+    )
+    paragraphs = [f"Machine: {described} at the start.", f"Versions: {common.versions()}.", rated, *pages]
+    common.report("What bounds each stage", paragraphs, options.output or common.RESULTS / "bounds.md")
+
+
+if __name__ == "__main__":
+    main()
