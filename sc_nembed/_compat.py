@@ -1,10 +1,12 @@
-"""The only place that looks at library versions."""
+"""The only place that looks at other libraries: at their versions, and whether they are loaded."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
+import sys
 from collections.abc import Callable
+from types import ModuleType
 
 RECORDED = ("anndata", "faiss-cpu", "numba", "numpy", "scanpy", "scipy", "torch")
 
@@ -25,6 +27,11 @@ def versions() -> dict[str, str]:
     from . import __version__
 
     return {"sc_nembed": __version__} | _installed()
+
+
+def loaded_scanpy() -> ModuleType | None:
+    """Scanpy where somebody has imported it: else nobody has changed its settings, and importing it takes a second."""
+    return sys.modules.get("scanpy")
 
 
 def scanpy_embedding_plot() -> Callable:

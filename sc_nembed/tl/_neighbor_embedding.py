@@ -8,11 +8,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-import scanpy as sc
 import torch
 from anndata import AnnData
 
 from .. import _keys
+from .._compat import loaded_scanpy
 from ..engine import backend
 from ..engine.affinity import as_affinity
 from ..engine.config import ALIASES as CONFIG_ALIASES
@@ -264,11 +264,13 @@ def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
     preset = resolve_method(arguments["method"])
     given["random_state"] = seed_of(given["random_state"])
     given["init"] = _init(adata, given.get("init", preset.init), given.get("n_components", preset.n_components))
-    if sc.settings.n_jobs != 1:
-        given.setdefault("n_jobs", sc.settings.n_jobs)
+    scanpy, verbose = loaded_scanpy(), arguments["verbose"]
+    if scanpy is not None and scanpy.settings.n_jobs != 1:
+        given.setdefault("n_jobs", scanpy.settings.n_jobs)
     given["affinity_in"] = as_affinity(given.get("affinity_in"))
-    verbose = arguments["verbose"]
-    given["verbose"] = sc.settings.verbosity >= 3 if verbose is None else bool(verbose)
+    if verbose is None:
+        verbose = scanpy is not None and scanpy.settings.verbosity >= 3
+    given["verbose"] = bool(verbose)
     return with_options(replace(preset, **given), options)
 
 
@@ -310,4 +312,5 @@ def _init(adata: AnnData, init: Any, n_components: int) -> Any:
 
 def _say(verbose: bool | None, message: str, **kwargs: Any) -> Any:
     """A message in scanpy's form, by scanpy's logger."""
-    return None if verbose is False else sc.logging.info(message, **kwargs)
+    scanpy = loaded_scanpy()
+    return None if verbose is False or scanpy is None else scanpy.logging.info(message, **kwargs)

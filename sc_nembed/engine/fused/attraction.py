@@ -6,7 +6,20 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
-from .kernels import GAUSSIAN, RATIONAL, STUDENT, cost_of, pull_of
+from .kernels import (
+    GAUSSIAN,
+    RATIONAL,
+    STUDENT,
+    cost_of,
+    gaussian_cost,
+    gaussian_pull,
+    pull_of,
+    rational_cost,
+    rational_pull,
+    scalar,
+    student_cost,
+    student_pull,
+)  # fmt: skip
 
 FOUR, ZERO = np.float32(4), np.float32(0)
 
@@ -17,62 +30,67 @@ def coordinates(pair):
     return np.uint32(pair).view(np.float32), np.uint32(pair >> np.uint64(32)).view(np.float32)
 
 
+@scalar
+def free(sq_dist, shape):
+    """A cost that nobody asked for; the loop loses it when it is compiled."""
+    return ZERO
+
+
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _attraction_2d(kind, valued, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ where `valued`; `positions` is (n,) uint64, a pair of float32 each."""
+def _attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
+    """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ; `positions` is (n,) uint64, a pair of float32 each."""
     value = 0.0
     for i in range(begin, end):
         x, y = coordinates(positions[i])
-        sum_x = sum_y = total = cost = ZERO
+        sum_x = sum_y = total = row = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
             there_x, there_y = coordinates(positions[indices[edge]])
             dx, dy = x - there_x, y - there_y
             sq_dist = dx * dx + dy * dy
-            strength = weights[edge] * pull_of(kind, sq_dist, shape)
+            strength = weights[edge] * pull(sq_dist, shape)
             sum_x += strength * dx
             sum_y += strength * dy
             total += strength
-            if valued:
-                cost += weights[edge] * cost_of(kind, sq_dist, shape[0], shape[1])
+            row += weights[edge] * cost(sq_dist, shape)
         gradient[i, 0], gradient[i, 1] = FOUR * sum_x, FOUR * sum_y
         curvature[i] = FOUR * total
-        value += cost
+        value += row
     return value
 
 
 @kernel
 def student_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _attraction_2d(STUDENT, False, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    _attraction_2d(student_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def gaussian_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _attraction_2d(GAUSSIAN, False, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    _attraction_2d(gaussian_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def rational_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _attraction_2d(RATIONAL, False, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    _attraction_2d(rational_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def student_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
     partial[chunk] = _attraction_2d(
-        STUDENT, True, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+        student_pull, student_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
     )
 
 
 @kernel
 def gaussian_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
     partial[chunk] = _attraction_2d(
-        GAUSSIAN, True, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+        gaussian_pull, gaussian_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
     )
 
 
 @kernel
 def rational_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
     partial[chunk] = _attraction_2d(
-        RATIONAL, True, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+        rational_pull, rational_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
     )
 
 
@@ -100,7 +118,6 @@ def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
 @kernel
 def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, partial):
     """Σ over rows of −Σⱼ pᵢⱼ log qᵢⱼ, one partial sum per range; for positions (n, d)."""
-    s0, s1 = shape[0], shape[1]
     n_components = positions.shape[1]
     total = 0.0
     for i in range(begin, end):
@@ -111,7 +128,7 @@ def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
             for d in range(n_components):
                 difference = positions[i, d] - positions[j, d]
                 sq_dist += difference * difference
-            row += weights[edge] * cost_of(kind, sq_dist, s0, s1)
+            row += weights[edge] * cost_of(kind, sq_dist, shape)
         total += row
     partial[chunk] = total
 

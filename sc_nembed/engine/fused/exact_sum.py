@@ -5,28 +5,27 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from . import FAST, kernel
+from . import FAST, kernel, kernels
 from .elementary import exp_of
-from .kernels import GAUSSIAN, RATIONAL, RATIONAL_REPULSION, STUDENT, value_and_slope_of
+from .kernels import CAUCHY, GAUSSIAN, RATIONAL, RATIONAL_REPULSION, STUDENT
 
 ZERO = np.float32(0)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _sums(kind, begin, end, targets, sources, weights, shape, first, mass, push):
+def _sums(value_and_slope, begin, end, targets, sources, weights, shape, first, mass, push):
     """Mass = Σⱼ wⱼ qᵢⱼ and push = Σⱼ wⱼ q'ᵢⱼ (zᵢ − zⱼ) for rows of `targets`, (n, 3); `sources` is (3, m).
 
     Target i is source first + i unless first < 0.
     """
-    s0, s1, s2, s3 = shape[0], shape[1], shape[2], shape[3]
-    at_zero, _ = value_and_slope_of(kind, ZERO, s0, s1, s2, s3)
+    at_zero, _ = value_and_slope(ZERO, shape)
     xs, ys, zs = sources[0], sources[1], sources[2]
     for i in range(begin, end):
         x, y, z = targets[i, 0], targets[i, 1], targets[i, 2]
         total = push_x = push_y = push_z = ZERO
         for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
-            value, slope = value_and_slope_of(kind, dx * dx + dy * dy + dz * dz, s0, s1, s2, s3)
+            value, slope = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
             slope *= weights[j]
             total += weights[j] * value
             push_x += slope * dx
@@ -38,25 +37,32 @@ def _sums(kind, begin, end, targets, sources, weights, shape, first, mass, push)
 
 @kernel
 def student(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
-    _sums(STUDENT, begin, end, targets, sources, weights, shape, first, mass, push)
+    _sums(kernels.student, begin, end, targets, sources, weights, shape, first, mass, push)
+
+
+@kernel
+def cauchy(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
+    _sums(kernels.cauchy, begin, end, targets, sources, weights, shape, first, mass, push)
 
 
 @kernel
 def gaussian(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
-    _sums(GAUSSIAN, begin, end, targets, sources, weights, shape, first, mass, push)
+    _sums(kernels.gaussian, begin, end, targets, sources, weights, shape, first, mass, push)
 
 
 @kernel
 def rational(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
-    _sums(RATIONAL, begin, end, targets, sources, weights, shape, first, mass, push)
+    _sums(kernels.rational, begin, end, targets, sources, weights, shape, first, mass, push)
 
 
 @kernel
 def rational_repulsion(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
-    _sums(RATIONAL_REPULSION, begin, end, targets, sources, weights, shape, first, mass, push)
+    _sums(kernels.rational_repulsion, begin, end, targets, sources, weights, shape, first, mass, push)
 
 
-SUMS = {STUDENT: student, GAUSSIAN: gaussian, RATIONAL: rational, RATIONAL_REPULSION: rational_repulsion}
+SUMS = {
+    STUDENT: student, CAUCHY: cauchy, GAUSSIAN: gaussian, RATIONAL: rational, RATIONAL_REPULSION: rational_repulsion
+}  # fmt: skip
 
 
 @kernel

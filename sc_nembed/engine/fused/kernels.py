@@ -1,7 +1,7 @@
 """The output kernels as scalar functions of the squared distance u, for the loops of this folder.
 
-A loop is written once over `kind` and compiled for each of them by a wrapper that puts the number in, which removes the
-branches. `shape` holds a kernel's parameters.
+A loop is written once and compiled for each of them by a wrapper that hands it the functions of one kernel, so that
+none compiles those of the others. `shape` holds a kernel's parameters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..kernel import Gaussian, Kernel, Rational, RationalRepulsion, StudentT
 from . import FAST
 from .elementary import exp_of, log_of
 
-STUDENT, GAUSSIAN, RATIONAL, RATIONAL_REPULSION = range(4)
+STUDENT, GAUSSIAN, RATIONAL, RATIONAL_REPULSION, CAUCHY = range(5)  # the last: Student's with one degree of freedom
 SMALLEST = np.float32(1e-8)
 ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
 # the table of the rational kernel: exponents of float32 from 2⁻²⁷ to 2³⁰, each in 2⁸ parts
@@ -48,56 +48,103 @@ def _table(kernel: Rational) -> np.ndarray:
     return -kernel.log_slope(sq_dist).numpy()
 
 
-@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def pull_of(kind, sq_dist, shape):
-    """−d log q / du; the rational kernel's from its table, linear between entries: error 4e-6 of it."""
-    if kind == STUDENT:
-        return HALF * (shape[0] + ONE) / (shape[0] + sq_dist)
-    if kind == GAUSSIAN:
-        return ONE / shape[0]
+def scalar(function):
+    """Compile a function of one pair; the loops it is handed to inline it."""
+    return njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")(function)
+
+
+# The pull −d log q / du of each kernel, and its cost −log q.
+
+
+@scalar
+def student_pull(sq_dist, shape):
+    return HALF * (shape[0] + ONE) / (shape[0] + sq_dist)
+
+
+@scalar
+def gaussian_pull(sq_dist, shape):
+    return ONE / shape[0]
+
+
+@scalar
+def rational_pull(sq_dist, shape):
+    """From the table, linear between entries: error 4e-6 of it."""
     bits = np.float32(min(max(sq_dist, NEAREST), FARTHEST)).view(np.int32)
     entry = np.uint32(bits >> np.int32(23 - TABLE_BITS)) - np.uint32((LOWEST << TABLE_BITS) - 4)
     past = np.float32(bits & np.int32((1 << (23 - TABLE_BITS)) - 1)) * np.float32(2.0 ** (TABLE_BITS - 23))
     return shape[entry] + past * (shape[entry + np.uint32(1)] - shape[entry])
 
 
-@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _rational_pull(sq_dist, s0, s1, s2):
+@scalar
+def student_cost(sq_dist, shape):
+    return HALF * (shape[0] + ONE) * log_of(ONE + sq_dist / shape[0])
+
+
+@scalar
+def gaussian_cost(sq_dist, shape):
+    return sq_dist / shape[0]
+
+
+@scalar
+def rational_cost(sq_dist, shape):
+    return log_of(ONE + shape[0] * exp_of(shape[1] * log_of(max(sq_dist, SMALLEST))))
+
+
+@scalar
+def pull_of(kind, sq_dist, shape):
+    """For loops that are compiled once for all kernels."""
+    if kind == STUDENT:
+        return student_pull(sq_dist, shape)
+    return gaussian_pull(sq_dist, shape) if kind == GAUSSIAN else rational_pull(sq_dist, shape)
+
+
+@scalar
+def cost_of(kind, sq_dist, shape):
+    if kind == STUDENT:
+        return student_cost(sq_dist, shape)
+    return gaussian_cost(sq_dist, shape) if kind == GAUSSIAN else rational_cost(sq_dist, shape)
+
+
+# The potential of each kernel and its derivative: q and dq / du, or UMAP's −log(1 − q).
+
+
+@scalar
+def cauchy(sq_dist, shape):
+    """Student's with one degree of freedom."""
+    value = ONE / (ONE + sq_dist)
+    return value, -value * value
+
+
+@scalar
+def student(sq_dist, shape):
+    dof = shape[0]
+    base = ONE + sq_dist / dof
+    value = exp_of(-HALF * (dof + ONE) * log_of(base))
+    return value, -HALF * (dof + ONE) / dof * value / base
+
+
+@scalar
+def gaussian(sq_dist, shape):
+    value = exp_of(-sq_dist / shape[0])
+    return value, -value / shape[0]
+
+
+@scalar
+def rational(sq_dist, shape):
+    a, b, clip = shape[0], shape[1], shape[2]
     apart = max(sq_dist, SMALLEST)
-    power = s0 * exp_of(s1 * log_of(apart))
-    return min(s1 * power / (apart * (ONE + power)), HALF * s2 / np.sqrt(apart))
+    power = a * exp_of(b * log_of(apart))
+    value = ONE / (ONE + power)
+    return value, -value * min(b * power / (apart * (ONE + power)), HALF * clip / np.sqrt(apart))
 
 
-@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def cost_of(kind, sq_dist, s0, s1):
-    """−log q."""
-    if kind == STUDENT:
-        return HALF * (s0 + ONE) * log_of(ONE + sq_dist / s0)
-    if kind == GAUSSIAN:
-        return sq_dist / s0
-    return log_of(ONE + s0 * exp_of(s1 * log_of(max(sq_dist, SMALLEST))))
-
-
-@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def value_and_slope_of(kind, sq_dist, s0, s1, s2, s3):
-    """The potential and its derivative: q and dq / du, or UMAP's −log(1 − q)."""
-    if kind == STUDENT:
-        if s0 == ONE:
-            value = ONE / (ONE + sq_dist)
-            return value, -value * value
-        base = ONE + sq_dist / s0
-        value = exp_of(-HALF * (s0 + ONE) * log_of(base))
-        return value, -HALF * (s0 + ONE) / s0 * value / base
-    if kind == GAUSSIAN:
-        value = exp_of(-sq_dist / s0)
-        return value, -value / s0
-    if kind == RATIONAL:
-        value = ONE / (ONE + s0 * exp_of(s1 * log_of(max(sq_dist, SMALLEST))))
-        return value, -value * _rational_pull(sq_dist, s0, s1, s2)
-    core = min(np.float32(1e-2), HALF * s3)
-    beyond = max(sq_dist, s3 * s3)
-    value = log_of(ONE + ONE / (s0 * exp_of(s1 * log_of(beyond))))
+@scalar
+def rational_repulsion(sq_dist, shape):
+    a, b, clip, edge = shape[0], shape[1], shape[2], shape[3]
+    core = min(np.float32(1e-2), HALF * edge)
+    beyond = max(sq_dist, edge * edge)
+    value = log_of(ONE + ONE / (a * exp_of(b * log_of(beyond))))
     apart = max(sq_dist, core * core)
     distance = np.sqrt(apart)
-    value += s2 * max(s3 - distance, ZERO) + max(core * core - sq_dist, ZERO) * (HALF * s2 / core)
-    return value, max(-s1 / (apart * (ONE + s0 * exp_of(s1 * log_of(apart)))), -HALF * s2 / distance)
+    value += clip * max(edge - distance, ZERO) + max(core * core - sq_dist, ZERO) * (HALF * clip / core)
+    return value, max(-b / (apart * (ONE + a * exp_of(b * log_of(apart)))), -HALF * clip / distance)

@@ -10,13 +10,13 @@ from numba import njit
 
 from . import FAST, kernel
 from .attraction import FOUR, ZERO, coordinates
-from .kernels import GAUSSIAN, RATIONAL, STUDENT, pull_of
+from .kernels import GAUSSIAN, RATIONAL, STUDENT, gaussian_pull, rational_pull, student_pull
 from .update import moved_2d
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
 def _step_2d(
-    kind, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight, other_gradient,
+    pull, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight, other_gradient,
     other_curvature, rate, momentum, max_step, velocity, moved, sides
 ):  # fmt: skip
     """As `attraction` and then `update.nesterov`, whose arguments these are; positions go from one array to another."""
@@ -29,7 +29,7 @@ def _step_2d(
         for edge in range(indptr[i], indptr[i + 1]):
             there_x, there_y = coordinates(positions[indices[edge]])
             dx, dy = x - there_x, y - there_y
-            strength = weights[edge] * pull_of(kind, dx * dx + dy * dy, shape)
+            strength = weights[edge] * pull(dx * dx + dy * dy, shape)
             sum_x += strength * dx
             sum_y += strength * dy
             total += strength
@@ -49,8 +49,8 @@ def student(
     other_curvature, rate, momentum, max_step, velocity, moved, sides
 ):  # fmt: skip
     _step_2d(
-        STUDENT, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight, other_gradient,
-        other_curvature, rate, momentum, max_step, velocity, moved, sides
+        student_pull, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight,
+        other_gradient, other_curvature, rate, momentum, max_step, velocity, moved, sides
     )  # fmt: skip
 
 
@@ -60,8 +60,8 @@ def gaussian(
     other_curvature, rate, momentum, max_step, velocity, moved, sides
 ):  # fmt: skip
     _step_2d(
-        GAUSSIAN, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight, other_gradient,
-        other_curvature, rate, momentum, max_step, velocity, moved, sides
+        gaussian_pull, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight,
+        other_gradient, other_curvature, rate, momentum, max_step, velocity, moved, sides
     )  # fmt: skip
 
 
@@ -71,8 +71,8 @@ def rational(
     other_curvature, rate, momentum, max_step, velocity, moved, sides
 ):  # fmt: skip
     _step_2d(
-        RATIONAL, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight, other_gradient,
-        other_curvature, rate, momentum, max_step, velocity, moved, sides
+        rational_pull, chunk, begin, end, indptr, indices, weights, positions, shape, weight, other_weight,
+        other_gradient, other_curvature, rate, momentum, max_step, velocity, moved, sides
     )  # fmt: skip
 
 

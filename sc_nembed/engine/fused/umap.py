@@ -7,7 +7,7 @@ from numba import njit
 
 from . import FAST, kernel
 from .draws import integer
-from .kernels import RATIONAL, RATIONAL_REPULSION, pull_of, value_and_slope_of
+from .kernels import rational_pull, rational_repulsion
 
 TWO = np.float32(2)
 
@@ -27,7 +27,6 @@ def epoch(
 ):  # fmt: skip
     """New positions of a range of cells. `step` counts from 1; `rates` are the edges' samples per epoch, at most 1."""
     n, n_components = positions.shape
-    a, b, clip, clip_distance = kernel_shape[0], kernel_shape[1], kernel_shape[2], repulsion_shape[3]
     current = np.empty(n_components, np.float32)
     for i in range(begin, end):
         for d in range(n_components):
@@ -39,7 +38,7 @@ def epoch(
                 continue
             j = indices[edge]
             for _ in range(2):  # as the head of this edge and as the tail of its mirror image
-                pull = TWO * pull_of(RATIONAL, _sq_dist(current, positions, j), kernel_shape)
+                pull = TWO * rational_pull(_sq_dist(current, positions, j), kernel_shape)
                 for d in range(n_components):
                     current[d] -= rate * attract * pull * (current[d] - positions[j, d])
             if below == 0:
@@ -50,7 +49,7 @@ def epoch(
                 for place in range(excluded_indptr[i], excluded_indptr[i + 1]):
                     other += other >= excluded[place]
                 sq_dist = _sq_dist(current, positions, other)
-                _, slope = value_and_slope_of(RATIONAL_REPULSION, sq_dist, a, b, clip, clip_distance)
+                _, slope = rational_repulsion(sq_dist, repulsion_shape)
                 for d in range(n_components):
                     current[d] -= rate * repel * TWO * slope * (current[d] - positions[other, d])
         for d in range(n_components):

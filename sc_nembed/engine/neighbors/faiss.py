@@ -21,7 +21,7 @@ from .. import backend
 FLAT_CELLS = 20_000
 MANY_CELLS = 200_000
 N_SAMPLED = 256
-PROBES = (4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
+PROBES = (4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
 TRAINING_POINTS_PER_LIST = 39  # what faiss asks for
 TRAINING_ROUNDS = 10
 PIECE, SAMPLE_PIECE = 1024, 64  # cells searched at once

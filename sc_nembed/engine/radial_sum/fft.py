@@ -52,7 +52,8 @@ FFT_LINES = 64  # lines of the grid that are transformed together
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
 CUSP_SPACING = 0.35  # of the distance at which UMAP's force is clipped: 0.2 for min_dist = 0.5
 GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
-MAX_CACHED = 1 << 24  # entries of all transforms kept, 64 MB
+MAX_CACHED = 1 << 23  # entries of all transforms kept, 32 MB
+_influences: dict[tuple, Influence] = {}  # of this process: the next run asks for the same ones
 
 
 def default_spacing(n_obs: int) -> float:
@@ -122,16 +123,15 @@ class FftSum:
 
     def __init__(self, potential, *, tolerance: float | None, device: torch.device, dtype: torch.dtype) -> None:
         self.potential, self.tolerance, self.device, self.dtype = potential, tolerance, device, dtype
-        self._influences: dict[tuple, Influence] = {}
         self._buffers = _Buffers()
 
     def influence(self, spacing: float, nodes: tuple[int, int]) -> Influence:
-        key = (spacing, nodes)
-        if key not in self._influences:
-            while sum(kind.transform.numel() for kind in self._influences.values()) > MAX_CACHED:
-                self._influences.pop(next(iter(self._influences)))
-            self._influences[key] = influence(self.potential, spacing, nodes, self.device, self.dtype)
-        return self._influences[key]
+        key = (self.potential, spacing, nodes, self.device, self.dtype)
+        if key not in _influences:
+            while sum(kind.transform.numel() for kind in _influences.values()) > MAX_CACHED:
+                _influences.pop(next(iter(_influences)))
+            _influences[key] = influence(*key)
+        return _influences[key]
 
     def field(self, sources: Tensor, weights: Tensor | None = None) -> Field:
         return self._field(sources, weights, *bounding_box(sources))
