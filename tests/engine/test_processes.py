@@ -229,11 +229,13 @@ print(json.dumps([one, two, together, elapsed, os.times().children_user]))
     return one, two, together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["race", "grid"])
 def test_busy_cores_do_not_change_the_bits(beside_others, name):
     assert len({found for runs in beside_others for found, _ in runs[name]}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["race", "grid"])
 def test_waiting_costs_no_cpu_time(beside_others, name):
     """A thread that waits in a loop shows beside one thread, if not beside two that wait as long without load."""
