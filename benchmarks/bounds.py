@@ -162,8 +162,8 @@ def searched(features: torch.Tensor, k: int, rates: Rates) -> tuple[list[list[st
     affinity = EntropicAffinity(k / 3) if k > 15 else UniformAffinity(k)
     rows = [
         _row(
-            f"neighbors, k = {k}", f"{n} × {n} distances if all were looked at", "products of thin matrices",
-            2 * n * n * d / rates.product, taken,
+            f"neighbors, k = {k}", f"{2e-9 * n * n * d:.0f} G operations if all pairs were looked at",
+            "products of thin matrices, by which all pairs would take", 2 * n * n * d / rates.product, taken,
         ),
     ]  # fmt: skip
     taken, matrix = seconds(lambda: affinity(graph), 3), affinity(graph)
