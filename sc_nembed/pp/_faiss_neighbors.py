@@ -26,7 +26,7 @@ class FaissNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     """Nearest neighbors as a sparse matrix of distances, for `scanpy.pp.neighbors(adata, transformer=...)`.
 
     Up to 20 000 cells the search is exact; above, faiss looks into as many inverted lists (Douze et al. 2024) as a
-    sample of the cells needs for a recall of .98 where at most 30 neighbors are wanted, .95 of more, and .94 above
+    sample of the cells needs for a recall of .985 where at most 30 neighbors are wanted, .95 of more, and .94 above
     200 000 cells. The result has the same bits for any number of threads. The search runs on the CPU.
 
     Parameters
