@@ -118,13 +118,11 @@ class _Run:
 
     def looked_at(self) -> dict[str, Force]:
         """Every force, with its value; an attraction that no step takes from here is found in one pass."""
-        positions, spared = self.state.positions, self._spared()
-        return {
-            name: term.look(positions)
-            if name in spared and isinstance(term, Attraction)
-            else term(positions, value=True)
-            for name, term in self.rules.objective.items()
-        }
+        positions, spared, found = self.state.positions, self._spared(), {}
+        for name, term in self.rules.objective.items():
+            in_one_pass = name in spared and isinstance(term, Attraction)
+            found[name] = term.look(positions) if in_one_pass else term(positions, value=True)
+        return found
 
     def _spared(self) -> Collection[str]:
         """Terms that the optimizer evaluates by itself."""

@@ -8,7 +8,7 @@ Bytes per cell for n cells, d features and k neighbors of each:
 | affinity | features, graph (8 k), its weights (4 k), their transpose (8 k), P (8 per edge, 2 k) | 8 d + 36 k + 100 |
 | optimize | features, P, positions, velocity, forces, and grids that grow with the area | 8 d + 16 k + 200 |
 
-`benchmarks/scaling.py` compares the estimate with the peak.
+`tests/engine/test_memory.py` holds the estimate against the peak of a run.
 """
 
 from __future__ import annotations

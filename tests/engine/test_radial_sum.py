@@ -6,7 +6,9 @@ import torch
 
 from sc_nembed.engine import radial_sum
 from sc_nembed.engine.kernel import StudentT
-from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.radial_sum import _splines as splines
+from sc_nembed.engine.radial_sum._influence import influence
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -247,7 +249,9 @@ def outcomes(python):
     code = """
 import os, torch
 torch.set_num_threads(1)  # its threads would not survive the forks
-from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.radial_sum import _splines as splines
+from sc_nembed.engine.radial_sum._influence import influence
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.world import SERIAL
 def outcome(make, positions):
@@ -302,3 +306,24 @@ def test_choice_is_exact_where_that_is_cheaper_or_the_only_one(n_obs, n_componen
 def test_choice_refuses_exact_sums_of_too_many_cells():
     with pytest.raises(ValueError, match="n_components=2"):
         radial_sum.choose(100_000, 3)
+
+
+@pytest.mark.parametrize("spacing", [0.3, 0.7])
+def test_table_of_what_a_point_feels_of_itself_equals_the_grid(spacing):
+    """One point at a time, anywhere within a grid cell: what it reads of the potential it made."""
+    nodes, lower = (32, 40), np.zeros(2)
+    kind = influence(StudentT(), spacing, nodes, torch.device("cpu"), torch.float64)
+    read, table = [], []
+    for place in np.random.default_rng(0).uniform(10, 11, (40, 2)):
+        point, one = torch.from_numpy(place[None] * spacing), torch.ones(1, dtype=torch.float64)
+        potential = fft._convolve_torch(splines.spread(point, one, lower, spacing, nodes), kind)
+        grid = (lower, spacing, potential, kind.itself, kind.shift)
+        both, alone = (torch.cat([m[:, None], p], 1) for m, p in (
+            splines.gather(point, own, *grid, 1.0) for own in (None, one)
+        ))  # fmt: skip
+        read.append(both - torch.tensor([[kind.shift, 0.0, 0.0]]))
+        table.append(both - alone - torch.tensor([[kind.shift, 0.0, 0.0]]))
+    read, table = torch.cat(read), torch.cat(table)
+    assert (read[:, 1:].abs() > 1e-4).any()
+    assert _truth.relative(table[:, :1], read[:, :1]) < 1e-3
+    assert _truth.relative(table[:, 1:], read[:, 1:]) < 5e-3

@@ -57,8 +57,10 @@ def _in_pieces(n_rows: int, rows: int, of_piece: Callable[[int, int], None]) -> 
     def work(chunk: int, begin: int, end: int) -> None:
         before = faiss.omp_get_max_threads()  # of this very thread
         faiss.omp_set_num_threads(1)
-        of_piece(begin, end)
-        faiss.omp_set_num_threads(before)
+        try:
+            of_piece(begin, end)
+        finally:
+            faiss.omp_set_num_threads(before)
 
     backend.parallel(work, backend.chunk_bounds(n_rows, rows))
 
