@@ -4,7 +4,7 @@ Weights are spread on the grid with cubic B-splines (16 nodes a point), convolve
 potential and its gradient are read off the same splines, since push = ½ ∇mass: one forward and one inverse real
 transform a step. The spectrum is multiplied by the influence function of Hockney & Eastwood (1988), which undoes the
 splines with the least error of the forces, on a zero-padded grid, so nothing is periodic. What a point feels of
-itself through the grid depends on its place within its cell alone; it is subtracted exactly. Subtracting the
+itself through the grid depends on its place within its cell alone; it is subtracted. Subtracting the
 potential's value at the far corner before the transform, and adding it back in closed form, keeps float32 exact where
 all points lie within 1e-4.
 
@@ -14,12 +14,12 @@ default on the same points beside them (`benchmarks/accuracy.py` prints the tabl
 ========  ====  =======  =======  =====================  ===============
 points    span  force    mass     force, tolerance=1e-2  force, openTSNE
 ========  ====  =======  =======  =====================  ===============
-uniform   1e-4  5.1e-05  3.5e-09  5.4e-05                8.9e-16
-uniform   5     6.9e-06  8.4e-08  6.0e-06                9.2e-06
+uniform   1e-4  2.2e-05  3.5e-09  3.2e-05                8.9e-16
+uniform   5     5.2e-05  4.2e-07  9.7e-05                9.2e-06
 uniform   60    3.0e-03  2.2e-05  6.8e-03                4.0e-02
 uniform   150   3.6e-03  4.2e-05  8.2e-03                4.7e-02
-clusters  1e-4  7.5e-05  1.4e-09  1.1e-04                1.3e-15
-clusters  5     2.6e-05  1.4e-07  6.9e-06                2.5e-05
+clusters  1e-4  3.0e-05  1.4e-09  4.9e-05                1.3e-15
+clusters  5     2.2e-04  2.1e-06  4.2e-04                2.5e-05
 clusters  60    9.7e-04  1.3e-05  2.2e-03                1.4e-02
 clusters  150   2.3e-03  2.1e-05  5.2e-03                3.0e-02
 ========  ====  =======  =======  =====================  ===============
