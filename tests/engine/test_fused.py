@@ -90,7 +90,7 @@ def gather(dtype, n, n_components, dof):
         single = replace(
             field,
             potential=field.potential.float(),
-            influence=replace(field.influence, itself=field.influence.itself.float()),
+            influence=replace(field.influence, felt=field.influence.felt.float()),
         )
         mass, push = fft._gather_fused(cloud.float(), weights.float(), single)
     return {"mass": mass, "push": push}

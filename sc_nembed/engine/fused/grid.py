@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
+from .apart import read, write
 
 FIRST = np.float32(1.5)  # where the first point lies, in nodes: splines reach one node back, half a node is to spare
 
@@ -61,56 +62,78 @@ def add_grids(chunk, begin, end, grids, total):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _place_in(table, offset):
-    """Where the distance of an offset from ½ lies in a table over [0, ½]: the entry before it, and how far past it."""
-    place = abs(offset - np.float32(0.5)) * np.float32(2 * (table.shape[0] - 1))
-    entry = min(np.uint32(place), np.uint32(table.shape[0] - 2))
-    return np.uint64(entry), place - np.float32(entry)
+def _cubic(coefficients, first, at):
+    """A polynomial and its derivative from four coefficients in a row."""
+    one = np.uint64(1)
+    c0, c1 = read(coefficients, first), read(coefficients, first + one)
+    c2, c3 = read(coefficients, first + one + one), read(coefficients, first + one + one + one)
+    return _of_cubic(c0, c1, c2, c3, at)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _interpolated(table, row, column, past_row, past_column, which):
-    """Linear between the four entries around a place."""
-    one, rest = np.uint64(1), np.float32(1) - past_column
-    here = rest * table[row, column, which] + past_column * table[row, column + one, which]
-    next_row = rest * table[row + one, column, which] + past_column * table[row + one, column + one, which]
-    return here + past_row * (next_row - here)
+def _of_cubic(c0, c1, c2, c3, at):
+    two, three = np.float32(2), np.float32(3)
+    return c0 + at * (c1 + at * (c2 + at * c3)), c1 + at * (two * c2 + at * three * c3)
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _of_itself(felt, offset_x, offset_y):
+    """What a point of weight 1 feels of itself, potential and slopes, by `radial_sum._influence.Influence.felt`."""
+    from_x, from_y = offset_x - np.float32(0.5), offset_y - np.float32(0.5)
+    sq_x, sq_y = from_x * from_x, from_y * from_y
+    r0, s0 = _cubic(felt, np.uint64(0), sq_x)
+    r1, s1 = _cubic(felt, np.uint64(4), sq_x)
+    r2, s2 = _cubic(felt, np.uint64(8), sq_x)
+    r3, s3 = _cubic(felt, np.uint64(12), sq_x)
+    value, by_y = _of_cubic(r0, r1, r2, r3, sq_y)
+    by_x, _ = _of_cubic(s0, s1, s2, s3, sq_y)
+    return value, from_x * by_x, from_y * by_y
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _along_row(nodes, first, weights, slopes):
+    """Four nodes read with the splines, and with their derivatives."""
+    one = np.uint64(1)
+    n0, n1 = read(nodes, first), read(nodes, first + one)
+    n2, n3 = read(nodes, first + one + one), read(nodes, first + one + one + one)
+    at = weights[0] * n0 + weights[1] * n1 + weights[2] * n2 + weights[3] * n3
+    return at, slopes[0] * n0 + slopes[1] * n1 + slopes[2] * n2 + slopes[3] * n3
 
 
 @kernel
-def gather(chunk, begin, end, points, own, low, inverse_spacing, potential, itself, shift, total_weight, mass, push):
+def gather(chunk, begin, end, points, own, low, inverse_spacing, potential, felt, shift, total_weight, mass, push):
     """Read the potential and half its gradient; where the points are sources, subtract what each feels of itself.
 
-    `own` holds the points' weights as sources, or nothing; `itself` is the table of `radial_sum._influence`.
+    `own` holds the points' weights as sources, or nothing. Arrays are flat but for the potential, and points are many:
+    the loop takes sixteen at once.
     """
-    half = np.float32(0.5) * inverse_spacing
+    half, one = np.float32(0.5) * inverse_spacing, np.uint64(1)
+    low_x, low_y = low[0], low[1]
     n_columns, nodes = np.uint64(potential.shape[1]), potential.reshape(-1)
-    one = np.uint64(1)
-    for i in range(begin, end):
-        x = (points[i, 0] - low[0]) * inverse_spacing + FIRST
-        y = (points[i, 1] - low[1]) * inverse_spacing + FIRST
+    are_sources = own.shape[0] > 0
+    for i in range(np.uint64(begin), np.uint64(end)):
+        x = (read(points, i + i) - low_x) * inverse_spacing + FIRST
+        y = (read(points, i + i + one) - low_y) * inverse_spacing + FIRST
         column, row = np.uint32(x), np.uint32(y)
         offset_x, offset_y = x - np.float32(column), y - np.float32(row)
         wx, dx = _splines(offset_x), _spline_slopes(offset_x)
         wy, dy = _splines(offset_y), _spline_slopes(offset_y)
-        at0 = at1 = at2 = at3 = up0 = up1 = up2 = up3 = np.float32(0)  # potential and slope across rows, by column
         first = np.uint64(row) * n_columns + np.uint64(column)
-        for b in range(4):
-            n0, n1, n2, n3 = nodes[first], nodes[first + one], nodes[first + 2 * one], nodes[first + 3 * one]
-            at0, at1, at2, at3 = at0 + wy[b] * n0, at1 + wy[b] * n1, at2 + wy[b] * n2, at3 + wy[b] * n3
-            up0, up1, up2, up3 = up0 + dy[b] * n0, up1 + dy[b] * n1, up2 + dy[b] * n2, up3 + dy[b] * n3
-            first += n_columns
-        value = wx[0] * at0 + wx[1] * at1 + wx[2] * at2 + wx[3] * at3
-        slope_x = dx[0] * at0 + dx[1] * at1 + dx[2] * at2 + dx[3] * at3
-        slope_y = wx[0] * up0 + wx[1] * up1 + wx[2] * up2 + wx[3] * up3
+        at0, slope0 = _along_row(nodes, first, wx, dx)
+        at1, slope1 = _along_row(nodes, first + n_columns, wx, dx)
+        at2, slope2 = _along_row(nodes, first + n_columns + n_columns, wx, dx)
+        at3, slope3 = _along_row(nodes, first + n_columns + n_columns + n_columns, wx, dx)
+        value = wy[0] * at0 + wy[1] * at1 + wy[2] * at2 + wy[3] * at3
+        slope_x = wy[0] * slope0 + wy[1] * slope1 + wy[2] * slope2 + wy[3] * slope3
+        slope_y = dy[0] * at0 + dy[1] * at1 + dy[2] * at2 + dy[3] * at3
         others = total_weight
-        if own.shape[0] > 0:
-            (r, past_row), (c, past_column) = _place_in(itself, offset_y), _place_in(itself, offset_x)
-            side_x = own[i] if offset_x > np.float32(0.5) else -own[i]
-            side_y = own[i] if offset_y > np.float32(0.5) else -own[i]
-            value -= own[i] * _interpolated(itself, r, c, past_row, past_column, 0)
-            slope_x -= side_x * _interpolated(itself, r, c, past_row, past_column, 1)
-            slope_y -= side_y * _interpolated(itself, r, c, past_row, past_column, 2)
-            others -= own[i]
-        mass[i] = value + shift * others
-        push[i, 0], push[i, 1] = half * slope_x, half * slope_y
+        if are_sources:
+            weight = read(own, i)
+            own_value, own_x, own_y = _of_itself(felt, offset_x, offset_y)
+            value -= weight * own_value
+            slope_x -= weight * own_x
+            slope_y -= weight * own_y
+            others -= weight
+        write(mass, i, value + shift * others)
+        write(push, i + i, half * slope_x)
+        write(push, i + i + one, half * slope_y)

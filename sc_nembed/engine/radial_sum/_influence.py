@@ -14,7 +14,6 @@ from ..kernel import Rational
 from . import _splines as splines
 
 SAMPLE_ROWS = 256
-TABLE = 33  # offsets per axis of what a point feels of itself: linear between them errs by less than 0.5 %
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Influence:
 
     transform: Tensor  # (padded columns // 2 + 1, padded rows)
     padded: tuple[int, int]
-    itself: Tensor  # (rows, columns, 3): potential and its two slopes that a point of weight 1 feels of itself
+    felt: Tensor  # (4, 4): what a point of weight 1 feels of itself, coefficients of (y − ½)²ⁱ (x − ½)²ʲ of its offset
     shift: float  # the constant taken off the potential before the transform
 
 
@@ -34,7 +33,7 @@ def influence(potential, spacing: float, nodes: tuple[int, int], device: torch.d
     the potential's, taken from samples at half the spacing. All functions are even, so cosine transforms of one
     quadrant do.
     """
-    half = [scipy.fft.next_fast_len(count + 4, real=True) for count in nodes]  # half of the padded size
+    half = [scipy.fft.next_fast_len(count, real=True) for count in nodes]  # half of the padded size
     samples, shift = _samples(potential, spacing / 2, half, dtype)
     transform = scipy.fft.dctn(samples, type=1, overwrite_x=True)
     (rows, row_aliases), (columns, column_aliases) = (_spline_transforms(m, transform.dtype) for m in half)
@@ -47,23 +46,25 @@ def influence(potential, spacing: float, nodes: tuple[int, int], device: torch.d
     near = _first_cosines(half[0]) @ transform @ _first_cosines(half[1]).T
     # half the columns and all rows: the layout of a real transform along rows, its columns made contiguous
     mirrored = np.concatenate([transform.T, transform.T[:, -2:0:-1]], axis=1)
-    tensors = [torch.as_tensor(array).to(device, dtype) for array in (mirrored, _of_itself(near))]
+    tensors = [
+        torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype) for array in (mirrored, _of_itself(near))
+    ]
     return Influence(tensors[0], (2 * half[0], 2 * half[1]), tensors[1], shift)
 
 
 def _of_itself(near: np.ndarray) -> np.ndarray:
-    """What a point feels of itself, by how far its offset within a grid cell is from ½ in rows and columns.
+    """The polynomial of what a point feels of itself; `near` (4, 4) is what a node does to one 0 … 3 nodes apart.
 
-    It depends on nothing else, and is even (potential) or odd (slopes) in both. `near` (4, 4) is what a node does to
-    one 0 … 3 nodes apart.
+    Two cubic splines a side make it of degree six in each offset, and even about ½: a cubic in the squares, which four
+    values a side determine.
     """
-    weight, slope = (part.numpy() for part in splines.of_offset(torch.linspace(0.5, 1, TABLE, dtype=torch.float64)))
+    sq_offset = np.linspace(0, 0.25, 4)
+    weight, _ = splines.of_offset(torch.from_numpy(0.5 + np.sqrt(sq_offset)))
     apart = np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
-    between = near[apart][:, :, apart]  # (row, row', column, column')
-    between = between.reshape(16, 16)
-    value, slope = ((read[:, :, None] * weight[:, None, :]).reshape(TABLE, 16) for read in (weight, slope))
-    felt = [rows @ between @ columns.T for rows, columns in ((value, value), (value, slope), (slope, value))]
-    return np.ascontiguousarray(np.stack(felt, axis=2))
+    between = near[apart][:, :, apart].reshape(16, 16)  # (row, row', column, column')
+    pairs = (weight[:, :, None] * weight[:, None, :]).reshape(4, 16).numpy()
+    solve = np.linalg.inv(np.vander(sq_offset, increasing=True))
+    return solve @ (pairs @ between @ pairs.T) @ solve.T
 
 
 def _first_cosines(m: int) -> np.ndarray:

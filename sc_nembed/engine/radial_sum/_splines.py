@@ -44,7 +44,7 @@ def gather(
     lower: np.ndarray,
     spacing: float,
     potential: Tensor,
-    itself: Tensor,
+    felt: Tensor,
     shift: float,
     total_weight: float,
 ) -> tuple[Tensor, Tensor]:
@@ -55,19 +55,21 @@ def gather(
     slope = torch.stack([torch.einsum("nb,na,nba->n", wy, dx, node), torch.einsum("nb,na,nba->n", dy, wx, node)], 1)
     others = total_weight
     if own is not None:
-        felt = own[:, None] * _of_itself(_places(points, lower, spacing), itself)  # (n, 3)
-        mass, slope, others = mass - felt[:, 0], slope - felt[:, 1:], others - own
+        place = _places(points, lower, spacing)
+        itself = own[:, None] * of_itself(place - place.floor(), felt)  # (n, 3)
+        mass, slope, others = mass - itself[:, 0], slope - itself[:, 1:], others - own
     return mass + shift * others, slope / (2 * spacing)
 
 
-def _of_itself(place: Tensor, table: Tensor) -> Tensor:
-    """What points feel of themselves, (n, 3): linear between the entries of a table over the offset from ½."""
-    offset = place - place.floor() - 0.5
-    place = offset.abs() * (2 * (table.shape[0] - 1))
-    entry = place.floor().clamp_max(table.shape[0] - 2)
-    (c, r), (past_column, past_row) = entry.long().T, (place - entry).T[:, :, None]
-    here, next_row = (
-        (1 - past_column) * table[row, c] + past_column * table[row, c + 1] for row in (r, r + 1)
-    )  # (n, 3)
-    found = here + past_row * (next_row - here)
-    return torch.cat([found[:, :1], torch.where(offset > 0, found[:, 1:], -found[:, 1:])], 1)
+def of_itself(offset: Tensor, felt: Tensor) -> Tensor:
+    """What points of weight 1 at `offset` (n, 2) feel of themselves, (n, 3): potential and slopes.
+
+    A slope is half the polynomial's, since the point moves and what it put on the grid stays.
+    """
+    apart = offset - 0.5
+    power = torch.arange(4, device=offset.device)
+    powers = apart.square()[:, :, None] ** power  # (n, 2, 4)
+    slopes = power * apart.square()[:, :, None] ** (power - 1).clamp_min(0) * apart[:, :, None]
+    return torch.stack([torch.einsum("ni,ij,nj->n", y, felt, x) for y, x in (
+        (powers[:, 1], powers[:, 0]), (powers[:, 1], slopes[:, 0]), (slopes[:, 1], powers[:, 0])
+    )], 1)  # fmt: skip

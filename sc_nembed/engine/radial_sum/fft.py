@@ -195,7 +195,7 @@ class GridField:
         if backend.is_fused(targets):
             return _gather_fused(targets, own, self)
         kind, grid = self.influence, (self.lower, self.spacing, self.potential)
-        return splines.gather(targets, own, *grid, kind.itself, kind.shift, self.total_weight)
+        return splines.gather(targets, own, *grid, kind.felt, kind.shift, self.total_weight)
 
 
 def make(potential, *, n_components, tolerance, device, dtype, world) -> FftSum:
@@ -254,10 +254,10 @@ def _gather_fused(points: Tensor, own: Tensor | None, field: GridField) -> tuple
     mass, push = torch.empty(points.shape[0]), torch.empty(points.shape)
     weights = np.empty(0, np.float32) if own is None else backend.as_array(own)
     backend.parallel(
-        fused_grid.gather, backend.chunk_bounds(points.shape[0], GATHER_ROWS), backend.as_array(points), weights,
-        field.lower.astype(np.float32), np.float32(1 / field.spacing), field.potential.numpy(),
-        field.influence.itself.numpy(), np.float32(field.influence.shift), np.float32(field.total_weight),
-        mass.numpy(), push.numpy(),
+        fused_grid.gather, backend.chunk_bounds(points.shape[0], GATHER_ROWS), backend.as_array(points).reshape(-1),
+        weights, field.lower.astype(np.float32), np.float32(1 / field.spacing), field.potential.numpy(),
+        field.influence.felt.numpy().reshape(-1), np.float32(field.influence.shift), np.float32(field.total_weight),
+        mass.numpy(), push.numpy().reshape(-1),
     )  # fmt: skip
     return mass, push
 
