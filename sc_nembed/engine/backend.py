@@ -173,6 +173,11 @@ def as_array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().numpy())
 
 
+def flat(tensor: Tensor) -> np.ndarray:
+    """The memory of a CPU tensor as an array of one dimension; a write to it reaches a tensor that is contiguous."""
+    return as_array(tensor).reshape(-1)
+
+
 def in_ipython() -> bool:
     """Whether an interactive IPython session or notebook runs us."""
     ipython = sys.modules.get("IPython")

@@ -109,17 +109,21 @@ class PreconditionedNesterov:
             (weight, force), others = _as_one(forces), []
         other_weight, other = _as_one(others) if others else (0.0, force)
         if isinstance(force, Attraction):
-            positions, sides = force.move(positions, weight, other_weight, other, rate, momentum, max_step, velocity)
+            moved, moving, sides = force.move(
+                positions, velocity, weight, other_weight, other, rate, momentum, max_step
+            )
         else:
             bounds = backend.chunk_bounds(positions.shape[0], ROWS)
+            moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
             sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
             backend.parallel(
-                fused.nesterov, bounds, positions.numpy(), velocity.numpy(),
-                np.float32(weight), backend.as_array(force.gradient), backend.as_array(force.curvature),
-                np.float32(other_weight), backend.as_array(other.gradient), backend.as_array(other.curvature),
-                np.float32(rate), np.float32(momentum), np.float32(max_step), sides,
+                fused.nesterov, bounds, backend.flat(positions), backend.flat(velocity),
+                np.float32(weight), backend.flat(force.gradient), backend.as_array(force.curvature),
+                np.float32(other_weight), backend.flat(other.gradient), backend.as_array(other.curvature),
+                np.float32(rate), np.float32(momentum), np.float32(max_step), backend.flat(moved),
+                backend.flat(moving), sides,
             )  # fmt: skip
-        return positions, (velocity, longest_side(sides[:, 0].min(0), sides[:, 1].max(0)))
+        return moved, (moving, longest_side(sides[:, 0].min(0), sides[:, 1].max(0)))
 
     @staticmethod
     def _plain(positions, velocity, forces, rate, momentum, max_step):
@@ -132,7 +136,7 @@ class PreconditionedNesterov:
         return positions, (velocity, longest_side(*bounding_box(positions)))
 
     def copy(self, state):
-        return state[0].clone(), state[1]
+        return state  # no step changes it
 
     def stand_in(self, setting):
         return rate_only(setting)
@@ -180,7 +184,7 @@ class DeltaBarDelta:
         return positions - positions.double().mean(0).to(positions.dtype), (moved, gains)
 
     def copy(self, state):
-        return tuple(part.clone() for part in state)
+        return state  # no step changes it
 
     def stand_in(self, setting):
         return rate_only(setting)

@@ -37,8 +37,11 @@ def free(sq_dist, shape):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ; `positions` is (n,) uint64, a pair of float32 each."""
+def attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
+    """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ; `positions` is (n,) uint64, a pair of float32 each.
+
+    `gradient` and `curvature` hold the rows begin to end alone.
+    """
     value = 0.0
     for i in range(begin, end):
         x, y = coordinates(positions[i])
@@ -52,44 +55,50 @@ def _attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, 
             sum_y += strength * dy
             total += strength
             row += weights[edge] * cost(sq_dist, shape)
-        gradient[i, 0], gradient[i, 1] = FOUR * sum_x, FOUR * sum_y
-        curvature[i] = FOUR * total
+        gradient[i - begin, 0], gradient[i - begin, 1] = FOUR * sum_x, FOUR * sum_y
+        curvature[i - begin] = FOUR * total
         value += row
     return value
 
 
 @kernel
 def student_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _attraction_2d(student_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    gradient, curvature = gradient[begin:end], curvature[begin:end]
+    attraction_2d(student_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def gaussian_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _attraction_2d(gaussian_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    gradient, curvature = gradient[begin:end], curvature[begin:end]
+    attraction_2d(gaussian_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def rational_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    _attraction_2d(rational_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    gradient, curvature = gradient[begin:end], curvature[begin:end]
+    attraction_2d(rational_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
 
 
 @kernel
 def student_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    partial[chunk] = _attraction_2d(
+    gradient, curvature = gradient[begin:end], curvature[begin:end]
+    partial[chunk] = attraction_2d(
         student_pull, student_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
     )
 
 
 @kernel
 def gaussian_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    partial[chunk] = _attraction_2d(
+    gradient, curvature = gradient[begin:end], curvature[begin:end]
+    partial[chunk] = attraction_2d(
         gaussian_pull, gaussian_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
     )
 
 
 @kernel
 def rational_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    partial[chunk] = _attraction_2d(
+    gradient, curvature = gradient[begin:end], curvature[begin:end]
+    partial[chunk] = attraction_2d(
         rational_pull, rational_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
-from .apart import read, write
+from .apart import read, write, write_other
 
 FIRST = np.float32(1.5)  # where the first point lies, in nodes: splines reach one node back, half a node is to spare
 
@@ -135,5 +135,5 @@ def gather(chunk, begin, end, points, own, low, inverse_spacing, potential, felt
             slope_y -= weight * own_y
             others -= weight
         write(mass, i, value + shift * others)
-        write(push, i + i, half * slope_x)
-        write(push, i + i + one, half * slope_y)
+        write_other(push, i + i, half * slope_x)
+        write_other(push, i + i + one, half * slope_y)

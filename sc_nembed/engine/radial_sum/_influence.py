@@ -46,9 +46,7 @@ def influence(potential, spacing: float, nodes: tuple[int, int], device: torch.d
     near = _first_cosines(half[0]) @ transform @ _first_cosines(half[1]).T
     # half the columns and all rows: the layout of a real transform along rows, its columns made contiguous
     mirrored = np.concatenate([transform.T, transform.T[:, -2:0:-1]], axis=1)
-    tensors = [
-        torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype) for array in (mirrored, _of_itself(near))
-    ]
+    tensors = [torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype) for array in (mirrored, _of_itself(near))]
     return Influence(tensors[0], (2 * half[0], 2 * half[1]), tensors[1], shift)
 
 

@@ -254,10 +254,10 @@ def _gather_fused(points: Tensor, own: Tensor | None, field: GridField) -> tuple
     mass, push = torch.empty(points.shape[0]), torch.empty(points.shape)
     weights = np.empty(0, np.float32) if own is None else backend.as_array(own)
     backend.parallel(
-        fused_grid.gather, backend.chunk_bounds(points.shape[0], GATHER_ROWS), backend.as_array(points).reshape(-1),
+        fused_grid.gather, backend.chunk_bounds(points.shape[0], GATHER_ROWS), backend.flat(points),
         weights, field.lower.astype(np.float32), np.float32(1 / field.spacing), field.potential.numpy(),
-        field.influence.felt.numpy().reshape(-1), np.float32(field.influence.shift), np.float32(field.total_weight),
-        mass.numpy(), push.numpy().reshape(-1),
+        backend.flat(field.influence.felt), np.float32(field.influence.shift), np.float32(field.total_weight),
+        mass.numpy(), backend.flat(push),
     )  # fmt: skip
     return mass, push
 

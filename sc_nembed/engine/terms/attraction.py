@@ -37,23 +37,24 @@ class Attraction:
         return backend.is_fused(positions) and positions.shape[1] == 2 and type(self.kernel) in KINDS
 
     def move(
-        self, positions: Tensor, weight: float, other_weight: float, other: Force, rate: float, momentum: float,
-        max_step: float, velocity: Tensor,
-    ) -> tuple[Tensor, np.ndarray]:  # fmt: skip
+        self, positions: Tensor, velocity: Tensor, weight: float, other_weight: float, other: Force, rate: float,
+        momentum: float, max_step: float,
+    ) -> tuple[Tensor, Tensor, np.ndarray]:  # fmt: skip
         """The step of `PreconditionedNesterov` under this force and another one, in the pass that evaluates this one.
 
-        New positions, and the sides (ranges, 2, 2) of their boxes; the velocity changes in place.
+        New positions and velocity, and the sides (ranges, 2, 2) of the positions' boxes.
         """
         bounds = backend.chunk_bounds(positions.shape[0], FUSED_ROWS)
-        moved, sides = torch.empty(positions.shape), np.empty((len(bounds), 2, 2), np.float32)
+        moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
+        sides = np.empty((len(bounds), 2, 2), np.float32)
         points = backend.as_array(positions).view(np.uint64)[:, 0]
         backend.parallel(
             STEPS[KINDS[type(self.kernel)]], bounds, *self._edges, points, shape_of(self.kernel),
-            np.float32(weight), np.float32(other_weight), backend.as_array(other.gradient),
-            backend.as_array(other.curvature), np.float32(rate), np.float32(momentum), np.float32(max_step),
-            velocity.numpy(), moved.numpy(), sides,
+            backend.flat(positions), backend.flat(velocity), np.float32(weight), np.float32(other_weight),
+            backend.flat(other.gradient), backend.as_array(other.curvature), np.float32(rate), np.float32(momentum),
+            np.float32(max_step), backend.flat(moved), backend.flat(moving), sides,
         )  # fmt: skip
-        return moved, sides
+        return moved, moving, sides
 
     def look(self, positions: Tensor) -> Force:
         """Force and value, in one pass where `moves`; the last bits of the force may differ from those of a call."""
