@@ -8,6 +8,7 @@ from numba import njit
 from . import FAST, kernel
 from .apart import read, write, write_other
 
+BLOCK = 256  # points whose splines are at hand at once
 FIRST = np.float32(1.5)  # where the first point lies, in nodes: splines reach one node back, half a node is to spare
 
 
@@ -32,22 +33,42 @@ def _spline_slopes(offset):
     return d0, d1, -d0 - d1 - d3, d3
 
 
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _place(points, weights, low_x, low_y, inverse_spacing, n_columns, first, splines):
+    """First node of each point; its splines along a row, and those across rows times its weight, eight a point."""
+    one = np.uint64(1)
+    for i in range(np.uint64(weights.shape[0])):
+        x = (read(points, i + i) - low_x) * inverse_spacing + FIRST
+        y = (read(points, i + i + one) - low_y) * inverse_spacing + FIRST
+        column, row = np.uint32(x), np.uint32(y)
+        wx, wy = _splines(x - np.float32(column)), _splines(y - np.float32(row))
+        weight = read(weights, i)
+        for k in range(4):
+            write(splines, np.uint64(8) * i + np.uint64(k), wx[k])
+            write(splines, np.uint64(8) * i + np.uint64(k + 4), weight * wy[k])
+        write_other(first, i, np.uint64(row) * n_columns + np.uint64(column))
+
+
 @kernel
 def spread(chunk, begin, end, points, weights, low, inverse_spacing, grids):
-    """Add the weights of a range of points to the grid of its own."""
-    grid = grids[chunk]
-    grid[:] = 0
-    for i in range(begin, end):
-        x = (points[i, 0] - low[0]) * inverse_spacing + FIRST
-        y = (points[i, 1] - low[1]) * inverse_spacing + FIRST
-        column, row = np.uint32(x), np.uint32(y)
-        wx = _splines(x - np.float32(column))
-        wy = _splines(y - np.float32(row))
-        weight = weights[i]
-        for b in range(4):
-            across = weight * wy[b]
-            for a in range(4):
-                grid[np.uint64(row + b), np.uint64(column + a)] += across * wx[a]
+    """Add the weights of a range of points, flat, to the grid of its own."""
+    nodes, n_columns, one = grids[chunk].reshape(-1), np.uint64(grids.shape[2]), np.uint64(1)
+    first, splines = np.empty(BLOCK, np.uint64), np.empty(8 * BLOCK, np.float32)
+    nodes[:] = 0
+    for start in range(begin, end, BLOCK):
+        stop = min(end, start + BLOCK)
+        here = points[2 * start : 2 * stop]
+        _place(here, weights[start:stop], low[0], low[1], inverse_spacing, n_columns, first, splines)
+        for i in range(np.uint64(stop - start)):
+            node, k = first[i], np.uint64(8) * i
+            w0, w1, w2, w3 = splines[k], splines[k + one], splines[k + one + one], splines[k + one + one + one]
+            for b in range(np.uint64(4)):
+                amount = splines[k + np.uint64(4) + b]
+                nodes[node] += amount * w0
+                nodes[node + one] += amount * w1
+                nodes[node + one + one] += amount * w2
+                nodes[node + one + one + one] += amount * w3
+                node += n_columns
 
 
 @kernel

@@ -25,7 +25,7 @@ class Partition:
         mass, push = self.plan(positions, positions, 0, self.counts)
         mass, push = counted(mass, push, self.counts)
         partition = reductions.total(mass)
-        gradient = push.mul_((4 * self.total / partition).to(push.dtype))
+        gradient = reductions.scale(push, (4 * self.total / partition).to(push.dtype))
         curvature = flat_curvature(positions, self.total, self.counts)
         return Force(gradient, self.total * partition.log() if value else None, curvature)
 
@@ -42,7 +42,7 @@ class Mass:
         mass, push = self.plan(positions, positions, 0, self.counts)
         mass, push = counted(mass, push, self.counts)
         curvature = 4 * mass.clamp_min(0) + flat_curvature(positions, self.total, self.counts)
-        return Force(push.mul_(4), reductions.total(mass) if value else None, curvature)
+        return Force(reductions.scale(push, 4), reductions.total(mass) if value else None, curvature)
 
 
 def counted(mass: Tensor, push: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
