@@ -10,6 +10,7 @@ them.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import sys
@@ -101,12 +102,27 @@ def session(n_jobs: int) -> Iterator[None]:
     live off torch's own threads ask for them with `torch_threads`.
     """
     global _n_jobs
-    with _lock, torch_threads(1):
+    with _lock, torch_threads(1), _little_garbage():
         before, _n_jobs = _n_jobs, n_jobs
         try:
             yield
         finally:
             _n_jobs = before
+
+
+@contextlib.contextmanager
+def _little_garbage() -> Iterator[None]:
+    """Let the garbage collector leave out what was there before: going through all of it again and again, while the
+    kernels are compiled, would take half a second.
+    """
+    if gc.get_freeze_count():  # somebody does so already
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

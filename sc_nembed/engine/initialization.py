@@ -16,22 +16,40 @@ from .graph import AffinityMatrix
 
 NAMES = ("pca", "spectral", "random", "normal", "hyperbolic")
 RANGE = 10.0  # the largest coordinate that `init_scaling="range"` gives
+FEW_FEATURES = 1000  # of them the principal components are eigenvectors of the covariance, all found at once
+BLOCK = 1 << 16  # cells
 SPREAD = 1e-2  # size of the noise that stands in for dimensions the data do not have
 
 
 def pca(features: Tensor, n_components: int, seed: int) -> Tensor:
     """The first principal components; dimensions beyond the rank of the data are filled with little noise."""
-    from sklearn.decomposition import PCA
-
     points = features.cpu().numpy()
     n_found = min(n_components, *points.shape)
     with threadpool_limits(1):  # a BLAS adds up in an order that depends on its threads
-        model = PCA(n_found, random_state=seed).set_output(transform="default")
-        found = model.fit_transform(points)
+        if points.shape[1] <= FEW_FEATURES:
+            found = _projected(points, n_found)
+        else:
+            from sklearn.decomposition import PCA
+
+            found = PCA(n_found, random_state=seed).set_output(transform="default").fit_transform(points)
     start = _noise(points.shape[0], n_components, seed) * SPREAD * found[:, 0].std()
     varies = found.std(0) > 1e-6 * found[:, 0].std()
     start[:, :n_found][:, varies] = found[:, varies]
     return torch.from_numpy(start.astype(np.float32))
+
+
+def _projected(points: np.ndarray, n_found: int) -> np.ndarray:
+    """On the first eigenvectors of the covariance; importing scikit-learn would take longer than all else here.
+
+    Signed as scikit-learn does: the largest entry of an eigenvector is positive.
+    """
+    mean = points.mean(0, dtype=np.float64)
+    blocks = [slice(begin, begin + BLOCK) for begin in range(0, len(points), BLOCK)]
+    centred = ((points[rows] - mean) for rows in blocks)
+    covariance = sum(block.T @ block for block in centred)
+    axes = np.linalg.eigh(covariance)[1][:, ::-1][:, :n_found]
+    axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(n_found)])
+    return np.concatenate([(points[rows] - mean) @ axes for rows in blocks])
 
 
 def random(n_obs: int, n_components: int, seed: int) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from scipy.optimize import OptimizeWarning, brentq, curve_fit
 from torch import Tensor
 
 SMALLEST = 1e-8  # squared distance below which slopes that diverge at 0 are constant
@@ -147,6 +146,8 @@ class RationalRepulsion:
 
 @lru_cache
 def _clip_distance(a: float, b: float, clip: float) -> float:
+    from scipy.optimize import brentq  # a tenth of a second, which t-SNE does not need
+
     return brentq(lambda r: 2 * b / (r * (1 + a * r ** (2 * b))) - clip, 1e-9, 2 * b / clip)
 
 
@@ -174,6 +175,8 @@ def fit_rational(min_dist: float, spread: float) -> tuple[float, float]:
 
 
 def _fit(min_dist: float, spread: float) -> tuple[float, float]:
+    from scipy.optimize import OptimizeWarning, curve_fit
+
     distance = np.linspace(0, 3 * spread, 300)
     target = np.where(distance < min_dist, 1.0, np.exp(-(distance - min_dist) / spread))
     with warnings.catch_warnings(), np.errstate(all="ignore"):

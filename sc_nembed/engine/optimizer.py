@@ -23,12 +23,13 @@ from torch import Tensor
 
 from . import backend
 from .fused import update as fused
-from .reductions import ROWS, bounding_box
+from .reductions import bounding_box
 from .schedule import Setting
 from .terms import Attraction, Force, Objective, Term
 
 WeightedForces = list[tuple[float, Force | Term]]  # a term where the optimizer spares its force
 # base classes; LBFGS evaluates the objective many times a step, SparseAdam wants sparse gradients, two hold schedulers
+FUSED_ROWS = 8192  # rows of a range
 UNUSABLE = {"Optimizer", "LRScheduler", "LBFGS", "SparseAdam", "ChainedScheduler", "SequentialLR"}
 
 
@@ -61,16 +62,8 @@ def weighted_sum(forces: WeightedForces) -> tuple[Tensor, Tensor]:
     gradient = forces[0][1].gradient.new_zeros(shape)
     curvature = gradient.new_zeros(shape[0])
     for weight, force in forces:
-        if force.curvature is None:
-            gradient.add_(force.gradient, alpha=weight)
-        elif backend.is_fused(gradient):
-            backend.parallel(
-                fused.add_force, backend.chunk_bounds(shape[0], ROWS), np.float32(weight),
-                backend.as_array(force.gradient), backend.as_array(force.curvature),
-                gradient.numpy(), curvature.numpy(),
-            )  # fmt: skip
-        else:
-            gradient.add_(force.gradient, alpha=weight)
+        gradient.add_(force.gradient, alpha=weight)
+        if force.curvature is not None:
             curvature.add_(force.curvature, alpha=weight)
     return gradient, curvature
 
@@ -113,7 +106,7 @@ class PreconditionedNesterov:
                 positions, velocity, weight, other_weight, other, rate, momentum, max_step
             )
         else:
-            bounds = backend.chunk_bounds(positions.shape[0], ROWS)
+            bounds = backend.chunk_bounds(positions.shape[0], FUSED_ROWS)
             moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
             sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
             backend.parallel(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import backend
-from .fused import affinity as fused_affinity
-from .fused import update as fused
 
-ROWS = 8192  # rows of a range
-MANY_ROWS = 1 << 16  # of a range that numpy or torch takes at once
+ROWS = 1 << 16  # rows of a range
+SMALLEST = np.float32(1e-37)
 FOLD = 256
 
 
@@ -22,7 +21,7 @@ def bounding_box(points: Tensor) -> tuple[np.ndarray, np.ndarray]:
     if points.device.type != "cpu":
         return points.amin(0).cpu().double().numpy(), points.amax(0).cpu().double().numpy()
     points = backend.as_array(points)
-    bounds = backend.chunk_bounds(len(points), MANY_ROWS)
+    bounds = backend.chunk_bounds(len(points), ROWS)
     sides = np.empty((len(bounds), 2, points.shape[1]))
 
     def of_range(chunk: int, begin: int, end: int) -> None:
@@ -45,12 +44,10 @@ def _extreme(which: np.ufunc, points: np.ndarray) -> np.ndarray:
 
 def dot(left: Tensor, right: Tensor) -> float:
     """⟨left, right⟩ over all entries, in float64."""
-    if not backend.is_fused(left):
+    if left.device.type != "cpu":
         return float((left.double() * right.double()).sum())
-    bounds = backend.chunk_bounds(left.shape[0], ROWS)
-    partial = np.empty(len(bounds))
-    backend.parallel(fused.dot, bounds, backend.as_array(left), backend.as_array(right), partial)
-    return float(partial.sum())
+    left, right = backend.as_array(left), backend.as_array(right)
+    return _sum_of(lambda rows: np.multiply(left[rows], right[rows], dtype=np.float64), len(left))
 
 
 def norm(gradient: Tensor) -> float:
@@ -60,26 +57,35 @@ def norm(gradient: Tensor) -> float:
 
 def entropy(weights: Tensor) -> float:
     """−Σ w log w of entries between 0 and 1, (n_edges,)."""
-    if not backend.is_fused(weights):
+    if weights.device.type != "cpu":
         return -float(torch.special.xlogy(weights.double(), weights.double()).sum())
-    bounds = backend.chunk_bounds(weights.shape[0], 64 * ROWS)
-    partial = np.empty(len(bounds))
-    backend.parallel(fused_affinity.entropy, bounds, backend.as_array(weights), partial)
-    return float(partial.sum())
+    weights = backend.as_array(weights)
+
+    def terms(edges: slice) -> np.ndarray:
+        positive = np.maximum(weights[edges], SMALLEST)
+        return positive * np.log(positive)
+
+    return -_sum_of(terms, len(weights))
 
 
 def total(values: Tensor) -> Tensor:
     """Sum of a vector as a float64 0-d tensor on its device."""
     if values.device.type != "cpu":
         return values.sum(dtype=torch.float64)
-    array, bounds = backend.as_array(values), backend.chunk_bounds(values.shape[0], MANY_ROWS)
+    values = backend.as_array(values)
+    return torch.tensor(_sum_of(lambda rows: values[rows], len(values)), dtype=torch.float64)
+
+
+def _sum_of(terms: Callable[[slice], np.ndarray], n_rows: int) -> float:
+    """Sum of the terms of all rows in float64."""
+    bounds = backend.chunk_bounds(n_rows, ROWS)
     partial = np.empty(len(bounds))
 
     def of_range(chunk: int, begin: int, end: int) -> None:
-        partial[chunk] = array[begin:end].sum(dtype=np.float64)
+        partial[chunk] = terms(slice(begin, end)).sum(dtype=np.float64)
 
     backend.parallel(of_range, bounds)
-    return torch.tensor(partial.sum())
+    return float(partial.sum())
 
 
 def scale(values: Tensor, factor: float | Tensor) -> Tensor:
@@ -87,6 +93,6 @@ def scale(values: Tensor, factor: float | Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.mul_(factor)
     backend.parallel(
-        lambda chunk, begin, end: values[begin:end].mul_(factor), backend.chunk_bounds(values.shape[0], MANY_ROWS)
+        lambda chunk, begin, end: values[begin:end].mul_(factor), backend.chunk_bounds(values.shape[0], ROWS)
     )
     return values

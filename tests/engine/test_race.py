@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from sc_nembed.engine import race
 from sc_nembed.engine.affinity import EntropicAffinity
@@ -76,6 +76,11 @@ def test_distance_correlation_is_spearmans(features):
         expected = all_pairs_correlation(features, positions)
         assert race.distance_correlation(features, positions) == pytest.approx(expected, abs=0.02)
     assert race.distance_correlation(features, features) == pytest.approx(1)
+
+
+def test_ranks_of_equal_values_are_shared():
+    values = np.random.default_rng(0).integers(0, 30, 100) / 7
+    np.testing.assert_array_equal(race._ranks(values), rankdata(values))
 
 
 @pytest.mark.parametrize("branches", [(GOOD, BAD), (BAD, GOOD)], ids=["first", "second"])

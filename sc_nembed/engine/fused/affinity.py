@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
 from . import kernel
-from .elementary import exp_of, log_of
+from .elementary import exp_of
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -32,16 +34,19 @@ def nearest_of(chunk, begin, end, features, candidates, indices, distances):
             for f in range(n_features):
                 difference = features[i, f] - features[j, f]
                 sq_dist += difference * difference
-            if found == k and (sq_dist, j) >= (distances[i, k - 1], indices[i, k - 1]):
-                continue
-            place = min(found, k - 1)
-            while place > 0 and (sq_dist, j) < (distances[i, place - 1], indices[i, place - 1]):
-                distances[i, place], indices[i, place] = distances[i, place - 1], indices[i, place - 1]
+            place = found
+            while place > 0:
+                before = distances[i, place - 1]
+                if before < sq_dist or (before == sq_dist and indices[i, place - 1] <= j):
+                    break
+                if place < k:
+                    distances[i, place], indices[i, place] = before, indices[i, place - 1]
                 place -= 1
-            distances[i, place], indices[i, place] = sq_dist, j
-            found = min(found + 1, k)
+            if place < k:
+                distances[i, place], indices[i, place] = sq_dist, j
+                found += found < k
         for c in range(found):
-            distances[i, c] = np.sqrt(distances[i, c])
+            distances[i, c] = math.sqrt(distances[i, c])
         for c in range(found, k):
             distances[i, c], indices[i, c] = np.inf, -1
 
@@ -66,7 +71,7 @@ def sorted_rows(chunk, begin, end, indptr, indices, distances, out_indices, out_
 @kernel
 def entropic(chunk, begin, end, distances, perplexity, share, weights):
     """Add `share` times the Gaussian row whose entropy is log perplexity, by safeguarded Newton steps in log β."""
-    target = np.log(perplexity)
+    target = math.log(perplexity)
     sq_dist = np.empty(distances.shape[1], np.float32)
     for i in range(begin, end):
         n_valid = 0
@@ -76,7 +81,7 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
             continue
         nearest, mean, n_nearest = distances[i, 0], 0.0, 0
         for c in range(n_valid):
-            nearest = min(nearest, distances[i, c])
+            nearest = distances[i, c] if distances[i, c] < nearest else nearest
         for c in range(n_valid):
             sq_dist[c] = (distances[i, c] - nearest) * (distances[i, c] + nearest)
             mean += sq_dist[c]
@@ -87,10 +92,10 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
                 if among == n_valid or sq_dist[c] == 0:
                     weights[i, c] += share / np.float32(among)
             continue
-        log_beta, low, high = -np.log(mean / n_valid), -np.inf, np.inf
+        log_beta, low, high = -math.log(mean / n_valid), -np.inf, np.inf
         total = np.float32(1)
         for _ in range(60):
-            beta = np.float32(np.exp(log_beta))
+            beta = np.float32(math.exp(log_beta))
             total = first = second = np.float32(0)
             for c in range(n_valid):
                 scaled = beta * sq_dist[c]
@@ -99,21 +104,22 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
                 first += scaled * value
                 second += scaled * scaled * value
             mean_scaled = np.float64(first) / total
-            excess = np.log(np.float64(total)) + mean_scaled - target
-            if abs(excess) < 1e-6:
+            excess = math.log(np.float64(total)) + mean_scaled - target
+            if -1e-6 < excess < 1e-6:
                 break
             if excess > 0:
                 low = log_beta
             else:
                 high = log_beta
             slope = np.float64(second) / total - mean_scaled * mean_scaled  # −d entropy / d log β
-            moved = log_beta + min(max(excess / max(slope, 1e-12), -2.0), 2.0)
+            step = excess / (slope if slope > 1e-12 else 1e-12)
+            moved = log_beta + (-2.0 if step < -2.0 else 2.0 if step > 2.0 else step)
             if not (low < moved < high):  # then both ends are known: a step leads away from the only one there is
                 moved = 0.5 * (low + high)
             if moved == log_beta:
                 break
             log_beta = moved
-        beta = np.float32(np.exp(log_beta))
+        beta = np.float32(math.exp(log_beta))
         scale = share / total
         for c in range(n_valid):
             weights[i, c] += scale * exp_of(-beta * sq_dist[c])
@@ -133,12 +139,12 @@ def fuzzy(chunk, begin, end, distances, mean_distance, weights):
         if n_valid == 0:
             continue
         rho = nearest if nearest < np.inf else 0.0
-        target, low, high, sigma = np.log2(n_valid + 1.0), 0.0, np.inf, 1.0
+        target, low, high, sigma = math.log2(n_valid + 1.0), 0.0, np.inf, 1.0
         for _ in range(64):
             total = 0.0
             for c in range(n_valid):
                 beyond = distances[i, c] - rho
-                total += np.exp(-beyond / sigma) if beyond > 0 else 1.0
+                total += math.exp(-beyond / sigma) if beyond > 0 else 1.0
             if abs(total - target) < 1e-5:
                 break
             if total > target:
@@ -151,7 +157,7 @@ def fuzzy(chunk, begin, end, distances, mean_distance, weights):
         sigma = max(sigma, floor)
         for c in range(n_valid):
             beyond = distances[i, c] - rho
-            weights[i, c] = np.exp(-beyond / sigma) if beyond > 0 and sigma > 0 else 1.0
+            weights[i, c] = math.exp(-beyond / sigma) if beyond > 0 and sigma > 0 else 1.0
 
 
 @kernel
@@ -224,16 +230,3 @@ def fill_union(
                 place += 1
         for edge in range(first, place):
             out_weights[edge] *= scale
-
-
-@kernel
-def entropy(chunk, begin, end, weights, partial):
-    """−Σ w log w over entries between 0 and 1, begin to end."""
-    total = 0.0
-    for start in range(begin, end, 4096):
-        part = np.float32(0)
-        for edge in range(start, min(start + 4096, end)):
-            weight = max(weights[edge], np.float32(1e-37))
-            part += weight * log_of(np.float32(1) / weight)
-        total += part
-    partial[chunk] = total

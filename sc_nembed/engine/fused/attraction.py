@@ -37,10 +37,10 @@ def free(sq_dist, shape):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
+def attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, shape, first, gradient, curvature):
     """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ; `positions` is (n,) uint64, a pair of float32 each.
 
-    `gradient` and `curvature` hold the rows begin to end alone.
+    `gradient`, flat, and `curvature` begin with row `first`.
     """
     value = 0.0
     for i in range(begin, end):
@@ -55,62 +55,57 @@ def attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, s
             sum_y += strength * dy
             total += strength
             row += weights[edge] * cost(sq_dist, shape)
-        gradient[i - begin, 0], gradient[i - begin, 1] = FOUR * sum_x, FOUR * sum_y
-        curvature[i - begin] = FOUR * total
+        place = np.uint64(i - first)
+        gradient[place + place], gradient[place + place + np.uint64(1)] = FOUR * sum_x, FOUR * sum_y
+        curvature[place] = FOUR * total
         value += row
     return value
 
 
 @kernel
 def student_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    gradient, curvature = gradient[begin:end], curvature[begin:end]
-    attraction_2d(student_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    attraction_2d(student_pull, free, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature)
 
 
 @kernel
 def gaussian_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    gradient, curvature = gradient[begin:end], curvature[begin:end]
-    attraction_2d(gaussian_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    attraction_2d(gaussian_pull, free, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature)
 
 
 @kernel
 def rational_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    gradient, curvature = gradient[begin:end], curvature[begin:end]
-    attraction_2d(rational_pull, free, begin, end, indptr, indices, weights, positions, shape, gradient, curvature)
+    attraction_2d(rational_pull, free, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature)
 
 
 @kernel
 def student_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    gradient, curvature = gradient[begin:end], curvature[begin:end]
     partial[chunk] = attraction_2d(
-        student_pull, student_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+        student_pull, student_cost, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature
     )
 
 
 @kernel
 def gaussian_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    gradient, curvature = gradient[begin:end], curvature[begin:end]
     partial[chunk] = attraction_2d(
-        gaussian_pull, gaussian_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+        gaussian_pull, gaussian_cost, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature
     )
 
 
 @kernel
 def rational_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    gradient, curvature = gradient[begin:end], curvature[begin:end]
     partial[chunk] = attraction_2d(
-        rational_pull, rational_cost, begin, end, indptr, indices, weights, positions, shape, gradient, curvature
+        rational_pull, rational_cost, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature
     )
 
 
 @kernel
 def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, gradient, curvature):
-    """For positions (n, d)."""
+    """For positions (n, d); the gradient is flat."""
     n_components = positions.shape[1]
     for i in range(begin, end):
-        total = ZERO
+        total, place = ZERO, i * n_components
         for d in range(n_components):
-            gradient[i, d] = 0
+            gradient[place + d] = 0
         for edge in range(indptr[i], indptr[i + 1]):
             j = indices[edge]
             sq_dist = ZERO
@@ -119,7 +114,7 @@ def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
                 sq_dist += difference * difference
             strength = FOUR * weights[edge] * pull_of(kind, sq_dist, shape)
             for d in range(n_components):
-                gradient[i, d] += strength * (positions[i, d] - positions[j, d])
+                gradient[place + d] += strength * (positions[i, d] - positions[j, d])
             total += strength
         curvature[i] = total
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -86,7 +88,7 @@ def gaussian_rows(chunk, begin, end, points, counts, shape, log_mass):
             sq_dist = max(dx * dx + dy * dy + dz * dz, nearest)  # the cell itself is taken as far as the nearest
             total += counts[j] * exp_of((nearest - sq_dist) * inverse)
         total -= np.float32(1)  # itself; its twins stay
-        log_mass[i] = np.log(total) - nearest * inverse
+        log_mass[i] = math.log(total) - nearest * inverse
 
 
 @kernel

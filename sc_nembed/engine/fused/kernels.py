@@ -7,6 +7,7 @@ none compiles those of the others. `shape` holds a kernel's parameters.
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import torch
@@ -135,7 +136,7 @@ def rational(sq_dist, shape):
     apart = max(sq_dist, SMALLEST)
     power = a * exp_of(b * log_of(apart))
     value = ONE / (ONE + power)
-    return value, -value * min(b * power / (apart * (ONE + power)), HALF * clip / np.sqrt(apart))
+    return value, -value * min(b * power / (apart * (ONE + power)), HALF * clip / math.sqrt(apart))
 
 
 @scalar
@@ -145,6 +146,6 @@ def rational_repulsion(sq_dist, shape):
     beyond = max(sq_dist, edge * edge)
     value = log_of(ONE + ONE / (a * exp_of(b * log_of(beyond))))
     apart = max(sq_dist, core * core)
-    distance = np.sqrt(apart)
+    distance = math.sqrt(apart)
     value += clip * max(edge - distance, ZERO) + max(core * core - sq_dist, ZERO) * (HALF * clip / core)
     return value, max(-b / (apart * (ONE + a * exp_of(b * log_of(apart)))), -HALF * clip / distance)

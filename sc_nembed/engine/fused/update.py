@@ -1,6 +1,8 @@
-"""Weighted sums of forces and the preconditioned Nesterov step."""
+"""The preconditioned Nesterov step."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import njit
@@ -8,58 +10,37 @@ from numba import njit
 from . import FAST, kernel
 from .apart import read, write, write_other
 
-
-@kernel
-def add_force(chunk, begin, end, weight, gradient, curvature, sum_gradient, sum_curvature):
-    """Add a weighted force; `curvature` has one entry where it is the same for all cells."""
-    stride = 1 if curvature.shape[0] > 1 else 0
-    for i in range(begin, end):
-        sum_curvature[i] += weight * curvature[i * stride]
-        for d in range(gradient.shape[1]):
-            sum_gradient[i, d] += weight * gradient[i, d]
-
-
-@kernel
-def dot(chunk, begin, end, left, right, partial):
-    total = 0.0
-    for i in range(begin, end):
-        for d in range(left.shape[1]):
-            total += np.float64(left[i, d]) * np.float64(right[i, d])
-    partial[chunk] = total
+ONE, UNIT = np.uint64(1), np.float32(1)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
 def nesterov_2d(
-    positions, velocity, weight, gradient, curvature, other_weight, other_gradient, other_curvature, rate, momentum,
-    max_step, moved, moving
+    chunk, begin, end, positions, velocity, weight, first, gradient, curvature, other_weight, other_gradient,
+    other_curvature, rate, momentum, max_step, moved, moving, sides
 ):  # fmt: skip
-    """As `nesterov` for some rows in 2-D, all arrays flat; the loop takes sixteen points at once."""
-    one = np.uint64(1)
+    """As `nesterov` in 2-D, but `gradient` and `curvature` begin with row `first`; the loop takes sixteen at once."""
     is_flat, flat = other_curvature.shape[0] == 1, other_weight * other_curvature[0]
-    for i in range(np.uint64(curvature.shape[0])):
+    for i in range(np.uint64(begin), np.uint64(end)):
+        x, own = i + i, i - np.uint64(first)
         other = flat if is_flat else other_weight * read(other_curvature, i)
-        step = rate / (weight * read(curvature, i) + other)
-        pull_x = step * (weight * read(gradient, i + i) + other_weight * read(other_gradient, i + i))
-        pull_y = step * (weight * read(gradient, i + i + one) + other_weight * read(other_gradient, i + i + one))
-        move_x, move_y = momentum * read(velocity, i + i) - pull_x, momentum * read(velocity, i + i + one) - pull_y
+        step = rate / (weight * read(curvature, own) + other)
+        pull_x = step * (weight * read(gradient, own + own) + other_weight * read(other_gradient, x))
+        pull_y = step * (weight * read(gradient, own + own + ONE) + other_weight * read(other_gradient, x + ONE))
+        move_x, move_y = momentum * read(velocity, x) - pull_x, momentum * read(velocity, x + ONE) - pull_y
         sq_norm = move_x * move_x + move_y * move_y
-        shrink = max_step / np.sqrt(sq_norm) if sq_norm > max_step * max_step else np.float32(1)
+        shrink = max_step / math.sqrt(sq_norm) if sq_norm > max_step * max_step else UNIT
         move_x, move_y = move_x * shrink, move_y * shrink
-        write_other(moving, i + i, move_x)
-        write_other(moving, i + i + one, move_y)
-        write(moved, i + i, read(positions, i + i) + momentum * move_x - pull_x)
-        write(moved, i + i + one, read(positions, i + i + one) + momentum * move_y - pull_y)
-
-
-@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def box_2d(points, sides):
-    """Smallest and largest coordinates of some points, flat, into `sides` (2, 2)."""
+        write_other(moving, x, move_x)
+        write_other(moving, x + ONE, move_y)
+        write(moved, x, read(positions, x) + momentum * move_x - pull_x)
+        write(moved, x + ONE, read(positions, x + ONE) + momentum * move_y - pull_y)
     far = np.float32(np.inf)
     low_x, low_y, high_x, high_y = far, far, -far, -far
-    for i in range(np.uint64(points.shape[0] // 2)):
-        x, y = points[i + i], points[i + i + np.uint64(1)]
-        low_x, high_x, low_y, high_y = min(low_x, x), max(high_x, x), min(low_y, y), max(high_y, y)
-    sides[0, 0], sides[0, 1], sides[1, 0], sides[1, 1] = low_x, low_y, high_x, high_y
+    for i in range(np.uint64(begin), np.uint64(end)):
+        x, y = moved[i + i], moved[i + i + ONE]
+        low_x, high_x = x if x < low_x else low_x, x if x > high_x else high_x
+        low_y, high_y = y if y < low_y else low_y, y if y > high_y else high_y
+    sides[chunk, 0, 0], sides[chunk, 0, 1], sides[chunk, 1, 0], sides[chunk, 1, 1] = low_x, low_y, high_x, high_y
 
 
 @kernel
@@ -73,15 +54,11 @@ def nesterov(
     `sides[chunk]` gets the box of the range's new positions.
     """
     n_components = sides.shape[2]
-    first, last = begin * n_components, end * n_components
-    own = other_curvature if other_curvature.shape[0] == 1 else other_curvature[begin:end]
     if n_components == 2:
         nesterov_2d(
-            positions[first:last], velocity[first:last], weight, gradient[first:last], curvature[begin:end],
-            other_weight, other_gradient[first:last], own, rate, momentum, max_step, moved[first:last],
-            moving[first:last],
+            chunk, begin, end, positions, velocity, weight, 0, gradient, curvature, other_weight, other_gradient,
+            other_curvature, rate, momentum, max_step, moved, moving, sides
         )  # fmt: skip
-        box_2d(moved[first:last], sides[chunk])
         return
     stride = 1 if other_curvature.shape[0] > 1 else 0
     for d in range(n_components):
@@ -94,7 +71,7 @@ def nesterov(
             moving[k] = momentum * velocity[k] - pull
             moved[k] = positions[k] - pull
             sq_norm += moving[k] * moving[k]
-        shrink = max_step / np.sqrt(sq_norm) if sq_norm > max_step * max_step else np.float32(1)
+        shrink = max_step / math.sqrt(sq_norm) if sq_norm > max_step * max_step else UNIT
         for d in range(n_components):
             k = n_components * i + d
             moving[k] *= shrink

@@ -94,7 +94,7 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
         force_of, common = fused.force_any_d, (*edges, points, kind, shape_of(kernel))
     gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
     bounds = backend.chunk_bounds(len(positions), FUSED_ROWS)
-    backend.parallel(force_of, bounds, *common, gradient.numpy(), curvature.numpy())
+    backend.parallel(force_of, bounds, *common, backend.flat(gradient), curvature.numpy())
     if not value:
         return Force(gradient, None, curvature)
     if positions.shape[1] == 2:  # a pass of its own, so that the force has the same bits whether it is looked at or not
@@ -111,7 +111,7 @@ def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) ->
     partial = np.empty(len(bounds))
     backend.parallel(
         fused.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.as_array(positions).view(np.uint64)[:, 0],
-        shape_of(kernel), gradient.numpy(), curvature.numpy(), partial,
+        shape_of(kernel), backend.flat(gradient), curvature.numpy(), partial,
     )  # fmt: skip
     return Force(gradient, torch.tensor(partial.sum()), curvature)
 
