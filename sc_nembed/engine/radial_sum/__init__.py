@@ -54,14 +54,14 @@ class Plan(Protocol):
 
 
 RADIAL_SUMS = {"torch": exact.make, "fft": fft.make, "keops": keops.make}
-EXACT_CELLS = 5_000  # up to here n² pairs cost less than the grid of a t-SNE (measured on two cores)
+EXACT_CELLS = 3_500  # up to here n² pairs cost less than the grid of a t-SNE (measured on two cores)
 EXACT_LIMIT = 50_000  # cells above which an exact sum is refused: minutes per hundred steps
 
 
 def choose(n_obs: int, n_components: int, *, exact_cells: int | None = None) -> str:
     """The evaluation to use for n_obs cells: exact where that is cheaper or the only one, else the grid.
 
-    `exact_cells` says up to how many cells exact sums are cheaper, 5 000 by default; embeddings that stay smaller than
+    `exact_cells` says up to how many cells exact sums are cheaper, 3 500 by default; embeddings that stay smaller than
     t-SNE's have smaller grids.
     """
     if n_components == 2 and n_obs > (EXACT_CELLS if exact_cells is None else exact_cells):
