@@ -80,7 +80,7 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             X = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=(np.float64, np.float32))
         first = next(self.encoder_.parameters())
         with torch.no_grad():
-            made = self.encoder_(_tensor(X).to(first.device, first.dtype)).to(_precision(X))
+            made = self.encoder_(as_tensor(X).to(first.device, first.dtype)).to(_precision(X))
         return made.to(X.device) if is_tensor else made.cpu().numpy()
 
     def _embed(self, X: Any) -> Any:
@@ -98,7 +98,7 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if settings["device"] == "auto":
                 settings["device"] = X.device
         config = self._config(settings, _precision(X))
-        source = PrecomputedAffinity(X)(symmetric=config.symmetric) if pairwise else _tensor(X)
+        source = PrecomputedAffinity(X)(symmetric=config.symmetric) if pairwise else as_tensor(X)
         result = embed(source, config, callbacks=(callbacks,) if callable(callbacks) else tuple(callbacks))
         self.embedding_ = result.embedding.to(X.device) if is_tensor else result.embedding.cpu().numpy()
         self.n_iter_, self.history_, self.encoder_ = result.n_iter, result.history, result.encoder
@@ -138,7 +138,7 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 _Embedder.transform = available_if(lambda self: self.encoder is not None)(_Embedder.transform)
 
 
-def _tensor(X: Any) -> torch.Tensor:
+def as_tensor(X: Any) -> torch.Tensor:
     return X if isinstance(X, torch.Tensor) else torch.from_numpy(X.toarray() if sp.issparse(X) else np.array(X))
 
 

@@ -10,14 +10,11 @@ import scipy.sparse as sp
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
 
 from ..engine import backend
 from ..engine.features import checked_features
-from ..engine.graph import KnnGraph
-from ..engine.neighbors import _nearest_of, _unit_rows, default_method, nearest_neighbors
-from ..engine.neighbors.exact import BLOCK_PAIRS
-from ..estimator import SPARSE, _tensor
+from ..engine.neighbors import completed, default_method, nearest_neighbors, nearest_of_fitted
+from ..estimator import SPARSE, as_tensor
 
 DTYPES = (np.float64, np.float32)
 
@@ -95,10 +92,10 @@ class FaissNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X = validate_data(self, X, accept_sparse=SPARSE, dtype=DTYPES, ensure_min_samples=2)
         k = self._checked_n_neighbors(X.shape[0])
         with backend.session(backend.resolve_n_jobs(self.n_jobs)):
-            features = _tensor(X)
+            features = as_tensor(X)
             points = checked_features(features, self.metric)
             graph = nearest_neighbors(points, k, metric=self.metric, method=default_method(len(points), points.device))
-            self._graph = _completed(graph, points, self.metric)
+            self._graph = completed(graph, points, self.metric)  # scanpy needs rows of one length
         # cosines have an origin; `checked_features` leaves it where it is
         self._mean = 0 if self.metric == "cosine" else features.double().mean(0).to(features.dtype)
         self._points, self.effective_metric_ = points, self.metric
@@ -129,11 +126,11 @@ class FaissNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self, "n_samples_fit_")
         X = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=DTYPES)
-        points = (_tensor(X) - self._mean).float().contiguous()
+        points = (as_tensor(X) - self._mean).float().contiguous()
         if torch.equal(points, self._points):
             return self._fitted_matrix()
         with backend.session(backend.resolve_n_jobs(self.n_jobs)):
-            graph = _nearest_fitted(self._points, points, self._graph.n_neighbors + 1, self.effective_metric_)
+            graph = nearest_of_fitted(self._points, points, self._graph.n_neighbors + 1, self.effective_metric_)
         return _csr(graph.indices.numpy(), graph.distances.numpy(), self.n_samples_fit_)
 
     def fit_transform(self, X: Any, y: None = None) -> sp.csr_matrix:
@@ -163,43 +160,6 @@ class FaissNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _completed(graph: KnnGraph, points: Tensor, metric: str) -> KnnGraph:
-    """The graph with exact neighbors in rows where the inverted lists held too few: scanpy needs rows of one length."""
-    short = torch.nonzero(graph.indices[:, -1] < 0)[:, 0]
-    if not len(short):
-        return graph
-    exact = _nearest_fitted(points, points[short], graph.n_neighbors, metric, itself=short)
-    graph.indices[short], graph.distances[short] = exact.indices, exact.distances
-    return graph
-
-
-def _nearest_fitted(fitted: Tensor, new: Tensor, k: int, metric: str, itself: Tensor | None = None) -> KnnGraph:
-    """The k nearest fitted rows of every new row, without the fitted row `itself`, (m,), where there is one."""
-    if metric == "cosine":
-        fitted, new = _unit_rows(fitted), _unit_rows(new)
-    n = fitted.shape[0]
-    candidates = _candidates(fitted, new, k + (itself is not None)).int()
-    if itself is not None:
-        candidates = candidates.masked_fill(candidates == itself[:, None].int(), -1)
-    # behind the fitted rows, which search nothing, so that a pair has the same distance, to the bit, as in the graph
-    unsought = candidates.new_full((n, candidates.shape[1]), -1)
-    graph = _nearest_of(torch.cat([fitted, new]), torch.cat([unsought, candidates]), k)
-    distances = graph.distances[n:]
-    return KnnGraph(graph.indices[n:], distances.square() / 2 if metric == "cosine" else distances)
-
-
-def _candidates(fitted: Tensor, new: Tensor, k: int) -> Tensor:
-    """The k smallest ‖y‖² − 2⟨x, y⟩ of every new row, (m, k) int64; in float64, as `engine.neighbors.exact`."""
-    fitted, new = fitted.double(), new.double()
-    sq_norm = fitted.square().sum(1)
-    with backend.torch_threads(backend.openmp_threads()):
-        blocks = [
-            torch.addmm(sq_norm[None, :], rows, fitted.T, alpha=-2).topk(k, dim=1, largest=False, sorted=False).indices
-            for rows in new.split(max(1, BLOCK_PAIRS // fitted.shape[0]))
-        ]
-    return torch.cat(blocks)
 
 
 def _csr(indices: np.ndarray, distances: np.ndarray, n_columns: int) -> sp.csr_matrix:

@@ -52,6 +52,30 @@ def nearest_neighbors(features: Tensor, k: int, *, metric: str = "euclidean", me
     return graph
 
 
+def nearest_of_fitted(fitted: Tensor, queries: Tensor, k: int, metric: str, itself: Tensor | None = None) -> KnnGraph:
+    """The k nearest rows of `fitted` of every query, found exactly; without the row `itself`, (m,), where it is one."""
+    if metric == "cosine":
+        fitted, queries = _unit_rows(fitted), _unit_rows(queries)
+    n = fitted.shape[0]
+    candidates = exact.nearest(fitted, queries, k + (itself is not None))
+    if itself is not None:
+        candidates = candidates.masked_fill(candidates == itself[:, None].int(), -1)
+    # behind the fitted rows, which search nothing, so that a pair has the same distance, to the bit, as in the graph
+    unsought = candidates.new_full((n, candidates.shape[1]), -1)
+    graph = _nearest_of(torch.cat([fitted, queries]), torch.cat([unsought, candidates]), k)
+    distances = graph.distances[n:]
+    return KnnGraph(graph.indices[n:], distances.square() / 2 if metric == "cosine" else distances)
+
+
+def completed(graph: KnnGraph, features: Tensor, metric: str) -> KnnGraph:
+    """The graph with exact neighbors in rows where the inverted lists held too few."""
+    short = torch.nonzero(graph.indices[:, -1] < 0)[:, 0]
+    if len(short):
+        exactly = nearest_of_fitted(features, features[short], graph.n_neighbors, metric, itself=short)
+        graph.indices[short], graph.distances[short] = exactly.indices, exactly.distances
+    return graph
+
+
 def default_method(n_obs: int, device: torch.device) -> str:
     """The search to use: exact for few cells and on CUDA, else faiss."""
     return "torch" if n_obs <= EXACT_CELLS or device.type == "cuda" else "faiss"
