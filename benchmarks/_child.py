@@ -63,6 +63,7 @@ def with_sc_nembed(features: np.ndarray, warm: int = 0, **options) -> tuple[np.n
     seconds = time.perf_counter() - begin
     final = adata.uns["ne"]["final"]
     measured = {"seconds": seconds, "stages": final["seconds"], "n_iter": final["n_iter"], "before": before}
+    measured["n_neighbors"] = adata.uns["ne"]["params"]["n_neighbors"]
     return adata.obsm["X_ne"], measured
 
 

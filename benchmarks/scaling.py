@@ -19,10 +19,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from _child import in_fresh_process
 
+from sc_nembed.engine import memory
+
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 STAGES = ("neighbors", "affinity", "init", "optimize")
 WARM_SIZES = (3_000, 21_000)  # the exact methods' and the approximate ones'
-WARM_STEP = 6_000  # above 5 000 cells the forces are summed on a grid
+WARM_STEP = 6_000  # above 3 500 cells the forces are summed on a grid
 FIT_FROM, MOST = 10_000, 1.05
 Runs = dict[int, dict]
 
@@ -34,6 +36,7 @@ def measured(n_cells: int, options) -> dict:
     single = in_fresh_process("sc_nembed", features, n_jobs=options.jobs, race=False, warm=WARM_STEP)
     found["step"] = 1000 * single["stages"]["optimize"] / single["n_iter"]
     found["per_cell"] = (found["peak"] - found["before"]) * 2**20 / n_cells
+    found["estimated"] = found["before"] + memory.estimated(*features.shape, found["n_neighbors"] - 1) / 2**30
     print(f"{n_cells} cells: {found}", flush=True)
     return found
 
@@ -48,10 +51,18 @@ def exponent(runs: Runs) -> tuple[float, float]:
 
 
 def table(runs: Runs) -> str:
-    header = ["cells", "call s", *(f"{stage} s" for stage in STAGES), "ms per step", "peak GiB", "KiB per cell"]
+    header = [
+        "cells",
+        "call s",
+        *(f"{stage} s" for stage in STAGES),
+        "ms per step",
+        "peak GiB",
+        "estimated",
+        "KiB per cell",
+    ]
     rows = [
         [common.grouped(n), f"{run['seconds']:.2f}", *(f"{run['stages'][stage]:.2f}" for stage in STAGES),
-         f"{run['step']:.2f}", f"{run['peak']:.2f}", f"{run['per_cell']:.2f}"]
+         f"{run['step']:.2f}", f"{run['peak']:.2f}", f"{run['estimated']:.2f}", f"{run['per_cell']:.2f}"]
         for n, run in runs.items()
     ]  # fmt: skip
     return common.markdown_table(header, rows)
@@ -74,6 +85,7 @@ def picture(runs: Runs, path: Path) -> None:
     middle.legend()
     middle.set(title="Milliseconds per step", xlabel="cells")
     right.semilogx(sizes, [run["peak"] for run in runs.values()], "k.-", label="peak")
+    right.semilogx(sizes, [run["estimated"] for run in runs.values()], "x", label="estimated before")
     right.semilogx(sizes, [run["before"] for run in runs.values()], ".--", label="before the call")
     right.legend()
     right.set(title="GiB of memory", xlabel="cells", ylim=(0, None))
@@ -93,7 +105,8 @@ def explanation(slope: float, options) -> str:
     return (
         f"t-SNE from X_pca by the default call, {common.CYTOF}, shuffled; from {common.grouped(common.N_CYTOF)} cells "
         f"on copies with 5 % of noise. A fresh process per size, compiled code at hand, {options.jobs} threads. ms per "
-        "step: of another run with `race=False`, optimization over steps. peak: resident memory of the whole process. "
+        "step: of another run with `race=False`, optimization over steps. peak: resident memory of the whole process; "
+        "estimated: what the call refuses by, on top of what the process had. "
         "KiB per cell: what it grew by during the call, of few cells mostly code that is loaded. Time per step from "
         f"10 000 cells on, by least squares in logarithms: **{verdict}** (bar: ≤ n^{MOST})."
     )
