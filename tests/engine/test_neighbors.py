@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from sc_nembed.engine import backend
+from sc_nembed.engine import backend, neighbors
 from sc_nembed.engine.features import checked_features
 from sc_nembed.engine.neighbors import KNN, METRICS, faiss, from_csr, nearest_neighbors
 
@@ -135,6 +135,23 @@ def test_far_groups_keep_their_inner_neighbors(method, apart):
     distances, order = sorted_distances(points, "euclidean")
     np.testing.assert_allclose(graph.distances, distances[:, :15], rtol=1e-3)
     assert recall(graph.indices, order[:, :15]) >= 0.99
+
+
+@pytest.mark.parametrize("apart", [1.0, 1e3, 1e4, 1e5])
+def test_faiss_is_exact_where_it_multiplies_matrices(apart, monkeypatch):
+    """Far from the origin its float32 has no digits left, and float64 takes over; only there."""
+    rng = np.random.default_rng(0)
+    n = 8000
+    points = rng.normal(size=(n, 20)) + apart * (np.arange(n) % 4 == 0)[:, None] * np.eye(20)[0]
+    features = checked_features(torch.from_numpy(points), None)
+    again = []
+    search = neighbors._searched_again
+    monkeypatch.setattr(neighbors, "_searched_again", lambda *args: again.append(len(args[2])) or search(*args))
+    found = nearest_neighbors(features, 15, method="faiss")
+    exact = nearest_neighbors(features, 15, method="torch")
+    assert recall(found.indices, exact.indices.numpy()) >= 0.9999
+    np.testing.assert_allclose(found.distances, exact.distances, rtol=1e-5)
+    assert again == [0] if apart == 1 else again[0] >= n / 4
 
 
 def test_inputs_are_left_as_they_are(pbmc, method):

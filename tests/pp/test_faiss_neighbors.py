@@ -21,7 +21,8 @@ import sc_nembed as ne
 from _cells import snapshot
 from sc_nembed.engine import pipeline
 from sc_nembed.engine.features import checked_features
-from sc_nembed.engine.neighbors import EXACT_CELLS, nearest_neighbors
+from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.neighbors.faiss import FLAT_CELLS
 
 CELLS = np.random.default_rng(0).normal(size=(150, 6))
 NEW = np.random.default_rng(1).normal(size=(40, 6))
@@ -62,7 +63,7 @@ def adata():
 def many():
     """More cells than are searched exactly: 40 groups in 10 dimensions."""
     rng = np.random.default_rng(2)
-    group = rng.integers(40, size=EXACT_CELLS + 1000)
+    group = rng.integers(40, size=FLAT_CELLS + 1000)
     return (4 * rng.normal(size=(40, 10))[group] + rng.normal(size=(len(group), 10))).astype(np.float32)
 
 

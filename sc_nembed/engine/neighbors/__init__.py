@@ -9,7 +9,8 @@
 Every entry of `KNN` has the signature `search(features, k) -> candidates`: (n, d) float32 features whose euclidean
 distances count, and up to k + 1 candidates per row, (n, k + 1) int32, possibly with the cell itself among them and −1
 for none. What they have in common is here: metrics, exact distances of the candidates by differences, sorting, the cell
-itself left out by identity.
+itself left out by identity. Where faiss is to be exact, cells for which its float32 has too few digits are searched
+again in float64.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from . import exact, faiss, keops
 
 KNN = {"torch": exact.search, "faiss": faiss.search, "keops": keops.search}
 METRICS = ("euclidean", "cosine")
-EXACT_CELLS = 20_000  # above, faiss is the default
+FEW_CELLS = 4_000  # above, faiss is the default
+DIGITS = 1e-4  # of a squared distance may be lost to rounding, where faiss searches exactly
 ROWS = 1024
 
 
@@ -47,6 +49,8 @@ def nearest_neighbors(features: Tensor, k: int, *, metric: str = "euclidean", me
     points = _unit_rows(features) if metric == "cosine" else features
     candidates = KNN[method](points, k)
     graph = _nearest_of(points, candidates, k)
+    if method == "faiss" and points.shape[0] <= faiss.FLAT_CELLS:
+        graph = _searched_again(graph, points, _doubtful(graph, points))
     if metric == "cosine":
         graph = KnnGraph(graph.indices, graph.distances.square() / 2)
     return graph
@@ -69,16 +73,26 @@ def nearest_of_fitted(fitted: Tensor, queries: Tensor, k: int, metric: str, itse
 
 def completed(graph: KnnGraph, features: Tensor, metric: str) -> KnnGraph:
     """The graph with exact neighbors in rows where the inverted lists held too few."""
-    short = torch.nonzero(graph.indices[:, -1] < 0)[:, 0]
-    if len(short):
-        exactly = nearest_of_fitted(features, features[short], graph.n_neighbors, metric, itself=short)
-        graph.indices[short], graph.distances[short] = exactly.indices, exactly.distances
+    return _searched_again(graph, features, torch.nonzero(graph.indices[:, -1] < 0)[:, 0], metric)
+
+
+def _doubtful(graph: KnnGraph, points: Tensor) -> Tensor:
+    """Cells so far from the origin that float32 leaves ‖x‖² + ‖y‖² − 2⟨x, y⟩ few digits of distances around them."""
+    lost = 2 * points.square().sum(1) * torch.finfo(torch.float32).eps
+    return torch.nonzero(lost > DIGITS * graph.distances[:, -1].square())[:, 0]
+
+
+def _searched_again(graph: KnnGraph, features: Tensor, rows: Tensor, metric: str = "euclidean") -> KnnGraph:
+    """The graph with exact neighbors in some rows."""
+    if len(rows):
+        exactly = nearest_of_fitted(features, features[rows], graph.n_neighbors, metric, itself=rows)
+        graph.indices[rows], graph.distances[rows] = exactly.indices, exactly.distances
     return graph
 
 
 def default_method(n_obs: int, device: torch.device) -> str:
     """The search to use: exact for few cells and on CUDA, else faiss."""
-    return "torch" if n_obs <= EXACT_CELLS or device.type == "cuda" else "faiss"
+    return "torch" if n_obs <= FEW_CELLS or device.type == "cuda" else "faiss"
 
 
 def _unit_rows(features: Tensor) -> Tensor:
