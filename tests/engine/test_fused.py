@@ -1,14 +1,20 @@
 """The numba twins in float32 against the plain torch functions in float64, kernel by kernel."""
 
+import platform
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from sc_nembed.engine import backend, reductions
 from sc_nembed.engine.affinity import UniformAffinity
+from sc_nembed.engine.fused import FAST
 from sc_nembed.engine.fused import affinity as fused_affinity
+from sc_nembed.engine.fused import grid as fused_grid
+from sc_nembed.engine.fused import step as fused_step
+from sc_nembed.engine.fused import update as fused_update
 from sc_nembed.engine.fused.elementary import exp_of, log_of
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, StudentT
@@ -224,3 +230,26 @@ def test_exponential_below_zero_is_as_accurate_as_documented():
     near = values > -1
     np.testing.assert_allclose(found[near], np.exp(values[near].astype(float)), rtol=1e-6)
     assert exp_of(np.float32(-1000)) < 1e-37
+
+
+@pytest.mark.parametrize(
+    "kernel", [fused_grid.gather, fused_grid.spread, fused_update.nesterov, *fused_step.STEPS.values()],
+    ids=lambda kernel: kernel.__name__,
+)  # fmt: skip
+def test_loops_do_not_compare_addresses(kernel):
+    """A loop that does, before it takes many cells at once, rounds differently where arrays happen to lie close."""
+    n, single = 100, np.float32
+    floats, points, row = np.ones(2 * n, "f"), np.full(2 * n, 5, "f"), np.ones(n, "f")
+    indptr, indices, weights = Attraction(ring_matrix(n), StudentT())._edges
+    options = single(1), single(1), single(1), floats, floats, np.empty((1, 2, 2), "f")
+    arguments = {
+        "gather": (points, row, row[:2], single(1), np.ones((20, 20), "f"), floats, single(0), single(n), row, floats),
+        "spread": (points, row, row[:2], single(1), np.ones((1, 20, 20), "f")),
+        "nesterov": (points, floats, single(1), floats, row, single(1), floats, row, *options),
+    }
+    step = (indptr, indices, weights, points.view(np.uint64), np.ones(9, "f"), points, floats, single(1), single(1))
+    compiled = njit(nogil=True, fastmath=FAST, error_model="numpy")(kernel.py_func)  # what is cached shows no code
+    compiled(0, 0, n, *arguments.get(kernel.__name__, (*step, floats, row, *options)))
+    (code,) = compiled.inspect_llvm().values()
+    assert "memcheck" not in code
+    assert "vector.body" in code or platform.machine() not in ("x86_64", "AMD64")

@@ -202,7 +202,7 @@ def test_every_stage_of_a_large_run_is_chosen_and_recorded():
         (rng.normal(size=(40, 6))[rng.integers(0, 40, 6000)] + 0.2 * rng.normal(size=(6000, 6))).astype("f4")
     )
     result = embed(points, replace(QUICK, n_neighbors=10))
-    assert result.resolved == {"device": "cpu", "neighbors": "torch", "radial_sum": "fft"}
+    assert result.resolved == {"device": "cpu", "neighbors": "faiss", "radial_sum": "fft"}
     assert result.kl_divergence == pytest.approx(result.history["loss"][-1])
     matrix = UniformAffinity(9)(nearest_neighbors(points, 9))
     assert result.kl_divergence == pytest.approx(_truth.sparse_kl(matrix, result.embedding), rel=1e-3)
