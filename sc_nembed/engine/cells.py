@@ -17,7 +17,7 @@ from .features import checked_features
 from .graph import AffinityMatrix, KnnGraph
 from .initialization import pca
 from .isolated import Participants, participants
-from .morton import MANY_CELLS, morton_order, reordered
+from .morton import MANY_CELLS, by_degree, morton_order, reordered
 from .rows import Rows
 
 MIN_CELLS = 5
@@ -81,7 +81,10 @@ def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) ->
     if n_rows > MANY_CELLS and not isinstance(config.affinity_in, PrecomputedAffinity):
         plane = _plane(config, features, n_cells)
         if plane is not None:
-            rows = rows.sorted_by(morton_order(rows.of(plane)))
+            order = morton_order(rows.of(plane))
+            if isinstance(source, AffinityMatrix):
+                order = by_degree(order, source.degrees())
+            rows = rows.sorted_by(order)
             source = source if isinstance(source, Tensor) else reordered(source, rows.first)
     features = rows.of(features)
     return Given(features if isinstance(source, Tensor) else source, features, rows.of(raw), rows, n_cells)

@@ -64,7 +64,7 @@ class RunState:
     def copied(self, optimizer: Optimizer) -> RunState:
         kept = None if self.optimizer is None else optimizer.copy(self.optimizer)
         scheduler = copy.deepcopy(self.scheduler)
-        return replace(self, positions=self.positions.clone(), optimizer=kept, scheduler=scheduler)
+        return replace(self, optimizer=kept, scheduler=scheduler)  # no step moves positions in place
 
 
 def optimize(

@@ -43,7 +43,7 @@ class Optimizer(Protocol):
         """The state at the beginning of a phase, given the one of the phase before (None at first)."""
 
     def step(self, positions: Tensor, forces: WeightedForces, state: Any, options: dict) -> tuple[Tensor, Any]:
-        """New positions and state; the positions may be moved in place."""
+        """New positions and state; the positions given stay as they are."""
 
     def copy(self, state: Any) -> Any: ...
 

@@ -8,7 +8,7 @@ import torch
 
 from sc_nembed.engine import backend, cells, presets
 from sc_nembed.engine.affinity import UniformAffinity
-from sc_nembed.engine.morton import morton_order, reordered
+from sc_nembed.engine.morton import STRETCH, by_degree, morton_order, reordered
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.rows import Rows
@@ -46,6 +46,16 @@ def test_neighbors_on_the_curve_are_near_in_the_plane():
 
 def test_points_at_one_place_keep_their_order():
     assert morton_order(torch.ones(5, 2)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_cells_of_a_stretch_are_sorted_by_degree_and_stay_in_it():
+    rng = np.random.default_rng(3)
+    order, degrees = torch.from_numpy(rng.permutation(5000)), torch.from_numpy(rng.integers(3, 9, 5000))
+    found = by_degree(order, degrees)
+    for begin in range(0, 5000, STRETCH):
+        stretch = slice(begin, begin + STRETCH)
+        assert sorted(found[stretch].tolist()) == sorted(order[stretch].tolist())
+        assert (degrees[found[stretch]].diff() >= 0).all()
 
 
 @pytest.mark.parametrize("n_jobs", [1, 3])

@@ -18,7 +18,7 @@ from ..kernel import Kernel
 from .force import Force
 
 BLOCK_EDGES = 1 << 22  # edges held at once by the plain version
-FUSED_ROWS = 2048
+FUSED_ROWS, MOST_RANGES = 2048, 128  # a call of a kernel takes microseconds
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Attraction:
 
         New positions and velocity, and the sides (ranges, 2, 2) of the positions' boxes.
         """
-        bounds = backend.chunk_bounds(positions.shape[0], FUSED_ROWS)
+        bounds = _ranges(positions.shape[0])
         moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
         sides = np.empty((len(bounds), 2, 2), np.float32)
         points = backend.as_array(positions).view(np.uint64)[:, 0]
@@ -93,7 +93,7 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
     else:
         force_of, common = fused.force_any_d, (*edges, points, kind, shape_of(kernel))
     gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-    bounds = backend.chunk_bounds(len(positions), FUSED_ROWS)
+    bounds = _ranges(len(positions))
     backend.parallel(force_of, bounds, *common, backend.flat(gradient), curvature.numpy())
     if not value:
         return Force(gradient, None, curvature)
@@ -107,13 +107,17 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
 def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) -> Force:
     """Force and value in one pass, in 2-D."""
     gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-    bounds = backend.chunk_bounds(len(positions), FUSED_ROWS)
+    bounds = _ranges(len(positions))
     partial = np.empty(len(bounds))
     backend.parallel(
         fused.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.as_array(positions).view(np.uint64)[:, 0],
         shape_of(kernel), backend.flat(gradient), curvature.numpy(), partial,
     )  # fmt: skip
     return Force(gradient, torch.tensor(partial.sum()), curvature)
+
+
+def _ranges(n_rows: int) -> list[tuple[int, int]]:
+    return backend.chunk_bounds(n_rows, max(FUSED_ROWS, n_rows // MOST_RANGES))
 
 
 def _unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:
