@@ -72,7 +72,7 @@ def sorted_rows(chunk, begin, end, indptr, indices, distances, out_indices, out_
 def entropic(chunk, begin, end, distances, perplexity, share, weights):
     """Add `share` times the Gaussian row whose entropy is log perplexity, by safeguarded Newton steps in log β."""
     target = math.log(perplexity)
-    sq_dist = np.empty(distances.shape[1], np.float32)
+    sq_dist, values = np.empty(distances.shape[1], np.float32), np.empty(distances.shape[1], np.float32)
     for i in range(begin, end):
         n_valid = 0
         while n_valid < distances.shape[1] and distances[i, n_valid] < np.inf:
@@ -97,13 +97,14 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
         total = np.float32(1)
         for _ in range(60):
             beta = np.float32(math.exp(log_beta))
+            for c in range(n_valid):
+                values[c] = exp_of(-beta * sq_dist[c])
             total = first = second = np.float32(0)
             for c in range(n_valid):
                 scaled = beta * sq_dist[c]
-                value = exp_of(-scaled)
-                total += value
-                first += scaled * value
-                second += scaled * scaled * value
+                total += values[c]
+                first += scaled * values[c]
+                second += scaled * scaled * values[c]
             mean_scaled = np.float64(first) / total
             excess = math.log(np.float64(total)) + mean_scaled - target
             if -1e-6 < excess < 1e-6:
@@ -120,10 +121,9 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
             if moved == log_beta:
                 break
             log_beta = moved
-        beta = np.float32(math.exp(log_beta))
         scale = share / total
         for c in range(n_valid):
-            weights[i, c] += scale * exp_of(-beta * sq_dist[c])
+            weights[i, c] += scale * values[c]
 
 
 @kernel
