@@ -5,7 +5,7 @@ Bytes per cell for n cells, d features and k neighbors of each:
 | stage | what is held | bytes |
 |---|---|---|
 | search | centred and sorted copies and the index, of 4 d each; candidates; lists to look into | 12 d + 4 k + 200 |
-| affinity | features, graph (8 k), its weights (4 k), their transpose (8 k), P (8 per edge, 2 k) | 8 d + 36 k + 100 |
+| affinity | what the search leaves; graph (8 k), its weights (4 k), their transpose (8 k), P (16 k) | 16 d + 36 k + 150 |
 | optimize | features, P, positions, velocity, forces, and grids that grow with the area | 8 d + 16 k + 200 |
 
 `tests/engine/test_memory.py` holds the estimate against the peak of a run.
@@ -21,7 +21,7 @@ BASE = 2e8  # code compiled or loaded on the way, buffers of fixed size
 def estimated(n_obs: int, n_features: int, n_neighbors: int) -> float:
     """Bytes a run takes at its peak, beyond what its input takes."""
     search = 12 * n_features + 4 * n_neighbors + 200
-    affinity = 8 * n_features + 36 * n_neighbors + 100
+    affinity = 16 * n_features + 36 * n_neighbors + 150
     return BASE + n_obs * max(search, affinity)
 
 
