@@ -5,7 +5,7 @@ Bytes per cell for n cells, d features and k neighbors of each:
 | stage | what is held | bytes |
 |---|---|---|
 | search | centred and sorted copies and the index, of 4 d each; candidates; lists to look into | 12 d + 4 k + 200 |
-| affinity | what the search leaves; graph (8 k), its weights (4 k), their transpose (8 k), P (16 k) | 16 d + 36 k + 150 |
+| affinity | what the search leaves; graph (8 k), weights (4 k), their transpose (8 k), P (16 k) | 16 d + 36 k + 150 |
 | optimize | features, P, positions, velocity, forces, and grids that grow with the area | 8 d + 16 k + 200 |
 
 `tests/engine/test_memory.py` holds the estimate against the peak of a run.
