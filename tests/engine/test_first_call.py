@@ -1,11 +1,14 @@
 """The first call compiles, and no later one does: what is compiled, how often, and for which types."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from sc_nembed.engine import backend
 
 PRELUDE = """
 import hashlib, json, sys
@@ -138,3 +141,31 @@ print(json.dumps(found))
         assert different == {frozenset({"array(uint16, 1d, C)", "array(uint32, 1d, C)"})}, name
         assert len(kinds) == 2, name
     assert {f"fused.step.{kernel}" for kernel in ("student", "rational", "gaussian")} <= set(several)
+
+
+def test_a_tsne_imports_no_library_that_it_does_not_need(python):
+    """Each of them would take tenths of a second."""
+    heavy = ("scanpy", "sklearn", "scipy.stats", "scipy.optimize", "faiss", "pykeops", "matplotlib")
+    code = f"""{PRELUDE}
+import anndata
+adata = anndata.AnnData(shape=(300, 0), obsm={{"X_pca": cells[:300]}})
+ne.tl.neighbor_embedding(adata, max_iter=5, verbose=False)
+print(json.dumps([name for name in {heavy} if name in sys.modules]))
+"""
+    assert json.loads(python(code)) == []
+
+
+@pytest.mark.parametrize("frozen_before", [False, True])
+def test_garbage_collector_is_left_as_it_was(frozen_before):
+    before = gc.get_freeze_count()
+    assert before == 0
+    if frozen_before:
+        gc.freeze()
+    kept = gc.get_freeze_count()
+    try:
+        with backend.session(1):
+            assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() == kept
+    finally:
+        gc.unfreeze()
+    assert gc.isenabled()
