@@ -14,12 +14,12 @@ default on the same points beside them (`benchmarks/accuracy.py` prints the tabl
 ========  ====  =======  =======  =====================  ===============
 points    span  force    mass     force, tolerance=1e-2  force, openTSNE
 ========  ====  =======  =======  =====================  ===============
-uniform   1e-4  2.2e-05  3.5e-09  3.2e-05                8.9e-16
+uniform   1e-4  1.9e-05  3.5e-09  1.9e-05                8.9e-16
 uniform   5     5.2e-05  4.2e-07  9.7e-05                9.2e-06
 uniform   60    3.0e-03  2.2e-05  6.8e-03                4.0e-02
 uniform   150   3.6e-03  4.2e-05  8.2e-03                4.7e-02
-clusters  1e-4  3.0e-05  1.4e-09  4.9e-05                1.3e-15
-clusters  5     2.2e-04  2.1e-06  4.2e-04                2.5e-05
+clusters  1e-4  2.8e-05  1.4e-09  3.6e-05                1.3e-15
+clusters  5     2.2e-04  2.2e-06  4.2e-04                2.5e-05
 clusters  60    9.7e-04  1.3e-05  2.2e-03                1.4e-02
 clusters  150   2.3e-03  2.1e-05  5.2e-03                3.0e-02
 ========  ====  =======  =======  =====================  ===============
