@@ -114,8 +114,9 @@ def explanation(runs: Runs, options) -> str:
         "step: of another run with `race=False`, optimization over steps. peak: resident memory of the whole process; "
         "estimated: what the call refuses by, on top of what the process had. "
         "KiB per cell: what it grew by during the call, of few cells mostly code that is loaded. Time per step from "
-        f"10 000 cells on, by least squares in logarithms: **{verdict}** (bar: ≤ n^{MOST}). Above 200 000 cells each has "
-        f"15 neighbors instead of 91 and nothing is raced, where the curves bend; between the last two sizes: n^{last:.2f}."
+        f"10 000 cells on, by least squares in logarithms: **{verdict}** (bar: ≤ n^{MOST}). Above "
+        "200 000 cells each has 15 neighbors instead of 91 and nothing is raced, where the curves bend; between the "
+        f"last two sizes: n^{last:.2f}."
     )
 
 
