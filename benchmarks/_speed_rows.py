@@ -58,6 +58,11 @@ def bits(run: Callable[[int], np.ndarray]) -> dict[str, str]:
     return {str(n): hashlib.sha256(np.ascontiguousarray(run(n)).tobytes()).hexdigest()[:12] for n in THREADS}
 
 
+def bits_of_processes(features: np.ndarray) -> dict[str, str]:
+    """As `bits`, of the default call in processes of its own."""
+    return {str(n): in_fresh_process("sc_nembed", features, n_jobs=n)["bits"] for n in THREADS}
+
+
 def ours(adata: anndata.AnnData, function: Callable, n_jobs: int, key: str, **options) -> Timed:
     """AnnData in, AnnData out."""
     seconds = common.timed(lambda: function(adata, device="cpu", n_jobs=n_jobs, **options))[1]
@@ -194,7 +199,7 @@ def step(options) -> dict:
     line = versus(
         what, runs["step"][1], "openTSNE", runs["openTSNE"][1], 80, force_errors(wide), unit="ms", also=f"span {spans}"
     )
-    return {"lines": [line], "bits": {}}
+    return {"lines": [line], "bits": {what: bits(lambda n: _disc.our_step(matrix, points, n, *OUR_STEPS)[0])}}
 
 
 def force_errors(points: np.ndarray) -> Quality:
@@ -214,7 +219,8 @@ def million(options) -> dict:
     what = f"t-SNE from X_pca, {common.grouped(len(features))} cells (from {common.grouped(common.N_CYTOF)} on copies "
     what += "with 5 % of noise), fresh process, all cores"
     seconds, peaks = [run["seconds"] for run in found], [run["peak"] for run in found]
-    return {"lines": [within(what, seconds, MILLION_SECONDS, peaks, PEAK_GIB, stages)], "bits": {}}
+    same = bits_of_processes(features)
+    return {"lines": [within(what, seconds, MILLION_SECONDS, peaks, PEAK_GIB, stages)], "bits": {what: same}}
 
 
 def first(options) -> dict:
@@ -234,7 +240,7 @@ def first(options) -> dict:
     line = versus(
         what, seconds["sc_nembed, first"], "umap-learn", seconds["umap-learn, first"], 4, also=f"next process {again}"
     )
-    return {"lines": [line], "bits": {}}
+    return {"lines": [line], "bits": {what: bits_of_processes(features)}}
 
 
 def against_torchdr(options) -> dict:
