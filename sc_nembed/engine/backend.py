@@ -112,8 +112,8 @@ def session(n_jobs: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _little_garbage() -> Iterator[None]:
-    """Let the garbage collector leave out what was there before: going through all of it again and again, while the
-    kernels are compiled, would take half a second.
+    """Let the garbage collector leave out what was there before, or it goes through all of it again and again while
+    kernels are compiled.
     """
     if gc.get_freeze_count():  # somebody does so already
         yield

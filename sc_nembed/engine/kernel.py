@@ -146,7 +146,7 @@ class RationalRepulsion:
 
 @lru_cache
 def _clip_distance(a: float, b: float, clip: float) -> float:
-    from scipy.optimize import brentq  # a tenth of a second, which t-SNE does not need
+    from scipy.optimize import brentq  # not at the top: t-SNE does without
 
     return brentq(lambda r: 2 * b / (r * (1 + a * r ** (2 * b))) - clip, 1e-9, 2 * b / clip)
 

@@ -28,8 +28,8 @@ from .schedule import Setting
 from .terms import Attraction, Force, Objective, Term
 
 WeightedForces = list[tuple[float, Force | Term]]  # a term where the optimizer spares its force
-# base classes; LBFGS evaluates the objective many times a step, SparseAdam wants sparse gradients, two hold schedulers
 FUSED_ROWS = 8192  # rows of a range
+# base classes; LBFGS evaluates the objective many times a step, SparseAdam wants sparse gradients, two hold schedulers
 UNUSABLE = {"Optimizer", "LRScheduler", "LBFGS", "SparseAdam", "ChainedScheduler", "SequentialLR"}
 
 

@@ -24,7 +24,7 @@ N_SAMPLED = 384
 PROBES = (4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256)
 TRAINING_POINTS_PER_LIST = 39  # what faiss asks for
 TRAINING_ROUNDS = 10
-PIECE = 131_072  # numbers in the cells searched at once, at least: fewer are compared one by one, ten times as slowly
+PIECE = 131_072  # numbers in the cells searched at once, at least: fewer are compared one by one, far more slowly
 SAMPLE_ROWS = 64
 
 logger = logging.getLogger(__name__)

@@ -49,7 +49,7 @@ MAX_CELLS = 2048  # and at most: beyond, the spacing grows instead of the memory
 MAX_GRIDS = 8  # private to ranges of points while spreading
 GATHER_ROWS = 4096
 FFT_LINES = 64  # lines of the grid that are transformed together
-SKEW = 8  # entries after each line of the spectrum: columns are read four times as fast where none is a power of two
+SKEW = 8  # entries after each line of the spectrum: lines a power of two apart push each other out of the cache
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
 CUSP_SPACING = 0.35  # of the distance at which UMAP's force is clipped: 0.2 for min_dist = 0.5
 GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
