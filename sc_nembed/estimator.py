@@ -20,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .engine.affinity import PrecomputedAffinity, as_affinity
 from .engine.cells import MIN_CELLS
-from .engine.config import ALIASES, EmbeddingConfig, seed_of
+from .engine.config import ALIASES, EmbeddingConfig
+from .engine.draws import seed_of
 from .engine.pipeline import embed
 from .engine.presets import resolve_method, with_options
 
@@ -123,7 +124,7 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if settings["init"] is not None and not isinstance(settings["init"], str | torch.Tensor):
             settings["init"] = torch.from_numpy(np.array(settings["init"]))
         given = {name: value for name, value in settings.items() if value is not None}
-        options = {name: given.pop(name) for name in list(given) if name in preset.options}
+        options = {name: given.pop(name) for name in list(given) if name in preset.option_names}
         return with_options(replace(preset, **given, dtype=dtype), options)
 
     def __sklearn_tags__(self):

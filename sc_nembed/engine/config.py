@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from . import backend
-from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
+from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, UMAPAffinity, UniformAffinity
 from .graph import AffinityMatrix
 from .initialization import NAMES as INIT_NAMES
 from .matching import resolve_loss
@@ -28,6 +25,7 @@ from .optimizer import (
 )
 from .output_affinity import CallableAffinity, OutputAffinity, resolve_output_affinity
 from .rate_scheduler import resolve_scheduler
+from .record import plain
 from .schedule import Schedule
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
@@ -38,7 +36,7 @@ OF_METHODS = {
 }  # fmt: skip
 NOT_RECORDED = {
     "automatic", "dtype", "graph_affinity", "named_init_scaling", "options", "reads_weights", "schedule",
-    "entropic_cells", "search_affinity", "symmetric", "terms", "verbose",
+    "entropic_cells", "of_method", "search_affinity", "symmetric", "terms", "verbose",
 }  # fmt: skip
 
 
@@ -80,6 +78,7 @@ class EmbeddingConfig:
     process_duplicates: bool = False
     encoder: torch.nn.Module | None = None
     max_grad_norm: float | None = None
+    of_method: Any = None  # a frozen dataclass of the method's own options; those below are older
     # options of some methods
     race: bool | None = None
     tolerance: float | None = None
@@ -174,48 +173,18 @@ class EmbeddingConfig:
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
         if self.encoder is not None:
             values["init"] = "encoder"
-        return {name: _plain(value) for name, value in values.items() if value is not None}
+        own = {} if self.of_method is None else vars_of(self.of_method)
+        return {name: plain(value) for name, value in (values | own).items() if value is not None}
+
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """Names of the options of the method."""
+        return (*self.options, *(() if self.of_method is None else vars_of(self.of_method)))
 
 
-def seed_of(random_state: Any) -> int:
-    """The integer a run is seeded with."""
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0] % (2**31 - 1))
-    try:
-        if not isinstance(random_state, bool | str) and int(random_state) == random_state and random_state >= 0:
-            return int(random_state)
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"`random_state` must be a non-negative integer, None or a numpy generator; got {random_state!r}.")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bool | str):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value)
-    if isinstance(value, np.ndarray | Tensor):
-        return "array"
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        plain = [_plain(item) for item in value]
-        return np.asarray(plain) if plain and all(isinstance(item, int | float) for item in plain) else str(plain)
-    if isinstance(value, type):
-        return value.__name__
-    if isinstance(value, PrecomputedAffinity):
-        return "precomputed"
-    if isinstance(value, torch.nn.Module):
-        return type(value).__name__
-    if callable(value) and not is_dataclass(value):
-        return value.__name__ if inspect.isfunction(value) else type(value).__name__
-    return str(value)
+def vars_of(options: Any) -> dict[str, Any]:
+    """Fields of a dataclass and their values, as they are."""
+    return {item.name: getattr(options, item.name) for item in fields(options)}
 
 
 def _number(

@@ -6,11 +6,30 @@ Counter based, as in Salmon et al. 2011: a key made of seed and step is added to
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from torch import Tensor
 
 MASK = (1 << 64) - 1
 STEP = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def seed_of(random_state: Any) -> int:
+    """The integer a run is seeded with."""
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0] % (2**31 - 1))
+    try:
+        if not isinstance(random_state, bool | str) and int(random_state) == random_state and random_state >= 0:
+            return int(random_state)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"`random_state` must be a non-negative integer, None or a numpy generator; got {random_state!r}.")
 
 
 def key_of(seed: int, step: int) -> int:

@@ -32,7 +32,7 @@ class Rules:
 
     objective: Objective
     optimizer: Optimizer
-    strength: dict[str, float]  # weight of each term in the loss, at exaggeration 1
+    strength: dict[str, float]  # weight of each term in the loss, at exaggeration 1, and where a phase names none
     offset: float  # added to the loss: Σ P log P where P and Q are distributions
     max_iter: int
     check_interval: int
@@ -55,6 +55,7 @@ class RunState:
     scheduler: RateScheduler | None = None
     step: int = 0
     damping: float = 1.0  # factor on the rate, halved whenever the run explodes
+    terms: Objective | None = None  # as they were last; at first those of the rules
     setting: Setting | None = None  # of the last step, and the rate it was done with
     rate: float = math.nan
     start_loss: float = math.nan  # what an explosion is measured by
@@ -73,7 +74,7 @@ def optimize(
     """Do all steps of some phases; `final` says that no others follow, so that the last positions are checked too."""
     run = _Run(state.copied(rules.optimizer), rules, label)
     try:
-        return run.through(unroll(phases), final)
+        return run.through(unroll(phases, rules.strength), final)
     except KeyboardInterrupt:
         if not rules.interruptible or run.state.step == 0:
             raise
@@ -102,6 +103,7 @@ class _Run:
             if last and not final:
                 return self.state
             check = self._is_due(last)
+            self._advance_terms()
             forces = self.looked_at() if check or self.state.step == 0 else None
             if self.state.step == 0:
                 self.state = replace(self.state, start_loss=self._loss(forces))
@@ -116,10 +118,15 @@ class _Run:
             self._step(settings[index], forces)
             index += 1
 
+    def _advance_terms(self) -> None:
+        state = self.state
+        terms = self.rules.objective if state.terms is None else state.terms
+        self.state = replace(state, terms={name: term.at(state.positions, state.step) for name, term in terms.items()})
+
     def looked_at(self) -> dict[str, Force]:
         """Every force, with its value; an attraction that no step takes from here is found in one pass."""
         positions, spared, found = self.state.positions, self._spared(), {}
-        for name, term in self.rules.objective.items():
+        for name, term in self.state.terms.items():
             in_one_pass = name in spared and isinstance(term, Attraction)
             found[name] = term.look(positions) if in_one_pass else term(positions, value=True)
         return found
@@ -127,7 +134,7 @@ class _Run:
     def _spared(self) -> Collection[str]:
         """Terms that the optimizer evaluates by itself."""
         rules = self.rules
-        return () if rules.max_grad_norm else rules.optimizer.spares(rules.objective, self.state.positions)
+        return () if rules.max_grad_norm else rules.optimizer.spares(self.state.terms, self.state.positions)
 
     def check(self, forces: dict[str, Force]) -> bool:
         """Add a row to the history, unless the run has exploded."""
@@ -183,12 +190,13 @@ class _Run:
 
     def _weighted(self, setting: Setting, forces: dict[str, Force] | None) -> WeightedForces:
         """Weight and force of each term, or the term itself; where the gradients are too long together, shortened."""
-        positions, rules, spared = self.state.positions, self.rules, self._spared()
-        weighted = []
-        for name, term in rules.objective.items():
+        positions, spared, weighted = self.state.positions, self._spared(), []
+        for name, term in self.state.terms.items():
+            if setting.weights[name] == 0:
+                continue
             given = term if name in spared else forces[name] if forces else term(positions, value=False)
             weighted.append((setting.weights[name], given))
-        if rules.max_grad_norm is None:
+        if self.rules.max_grad_norm is None:
             return weighted
         length = reductions.norm(weighted_sum(weighted)[0])
         share = min(1.0, self.rules.max_grad_norm / max(length, 1e-30))

@@ -121,11 +121,15 @@ def with_options(config: EmbeddingConfig, options: dict[str, Any]) -> EmbeddingC
     TypeError
         For an unknown option; lists those of the method.
     """
-    unknown = sorted(set(options) - set(config.options))
+    unknown = sorted(set(options) - set(config.option_names))
     if unknown:
-        raise TypeError(f"Unknown option {unknown} of method {config.method!r}; available: {sorted(config.options)}.")
+        available = sorted(config.option_names)
+        raise TypeError(f"Unknown option {unknown} of method {config.method!r}; available: {available}.")
     values = {name: value for name, value in options.items() if value is not None}
     of_output = {name: values.pop(name) for name in OUTPUT_OPTIONS if name in values}
+    own = {name: values.pop(name) for name in list(values) if name not in config.options}
+    if own:
+        values["of_method"] = replace(config.of_method, **own)
     if of_output:
         values["kwargs_affinity_out"] = dict(config.kwargs_affinity_out or {}) | of_output
     return replace(config, **values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -38,7 +40,8 @@ class Phase:
     n_steps
         Number of steps.
     weights
-        Weight of each term of the objective; the exaggeration is the weight of "attraction".
+        Weight of each term of the objective; the exaggeration is the weight of "attraction". A term that is not named
+        has its weight in the loss.
     learning_rate
         Rate handed to the optimizer.
     momentum
@@ -86,11 +89,11 @@ class Setting:
     momentum: float | None
 
 
-def unroll(phases: tuple[Phase, ...]) -> list[Setting]:
-    """The setting of every step of some phases, in order."""
+def unroll(phases: tuple[Phase, ...], usual: Mapping[str, float] = MappingProxyType({})) -> list[Setting]:
+    """The setting of every step of some phases, in order; `usual` are weights of terms where a phase names none."""
     settings = []
     for phase in phases:
-        weights = {name: values(weight, phase.n_steps) for name, weight in phase.weights.items()}
+        weights = {name: values(weight, phase.n_steps) for name, weight in ({**usual} | phase.weights).items()}
         rates = values(phase.learning_rate, phase.n_steps)
         settings += [
             Setting(phase, i == 0, {name: float(w[i]) for name, w in weights.items()}, float(rates[i]), phase.momentum)

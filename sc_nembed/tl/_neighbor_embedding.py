@@ -16,7 +16,8 @@ from .._compat import loaded_scanpy
 from ..engine import backend
 from ..engine.affinity import as_affinity
 from ..engine.config import ALIASES as CONFIG_ALIASES
-from ..engine.config import EmbeddingConfig, seed_of
+from ..engine.config import EmbeddingConfig
+from ..engine.draws import seed_of
 from ..engine.initialization import NAMES as INIT_NAMES
 from ..engine.pipeline import embed
 from ..engine.presets import resolve_method, with_options

@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from sc_nembed.engine import backend
-from sc_nembed.engine import objective as objective_of_runs
 from sc_nembed.engine.affinity import EntropicAffinity, UMAPAffinity
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.loop import MAX_HALVINGS, Rules, RunState, optimize
 from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.objective import normalized as objective_of_runs
 from sc_nembed.engine.optimizer import PreconditionedNesterov, resolve_optimizer
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.schedule import Phase, Ramp
-from sc_nembed.engine.terms import Attraction, Force, Partition
+from sc_nembed.engine.terms import Attraction, Force, Partition, Term
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -228,18 +228,18 @@ def some_state(dtype=torch.float32, scale=1e-2) -> RunState:
     return RunState(start.clone(), start - start.mean(0))
 
 
-class Explodes:
+class Explodes(Term):
     """A term whose value is not finite at certain calls; what it pushes is harmless."""
 
     def __init__(self, term, at, value=np.inf):
-        self.term, self.at, self.value, self.calls = term, set(at), value, 0
+        self.term, self.failing, self.value, self.calls = term, set(at), value, 0
 
     def __call__(self, positions, *, value):
         self.calls += 1
         force = self.term(positions, value=value)
         return (
             Force(force.gradient, torch.tensor(self.value), force.curvature)
-            if value and self.calls in self.at
+            if value and self.calls in self.failing
             else force
         )
 
@@ -350,15 +350,15 @@ def test_absurd_rate_on_the_grid_raises_or_ends_with_a_possible_loss(outcomes_on
 # --- Ctrl-C ---
 
 
-class Interrupts:
+class Interrupts(Term):
     """A term that raises KeyboardInterrupt at certain calls."""
 
     def __init__(self, term, at):
-        self.term, self.at, self.calls = term, set(at), 0
+        self.term, self.failing, self.calls = term, set(at), 0
 
     def __call__(self, positions, *, value):
         self.calls += 1
-        if self.calls in self.at:
+        if self.calls in self.failing:
             raise KeyboardInterrupt
         return self.term(positions, value=value)
 

@@ -337,7 +337,7 @@ def test_method_by_any_name(method, usual):
 
 def test_every_parameter_of_the_config_is_a_parameter_of_the_tool():
     parameters = set(inspect.signature(ne.tl.neighbor_embedding).parameters)
-    options = {name for preset in presets.METHODS.values() for name in preset().options}
+    options = {name for preset in presets.METHODS.values() for name in preset().option_names}
     assert options >= config_module.OF_METHODS
     of_the_preset = (config_module.NOT_RECORDED - {"verbose"}) | options
     assert set(config_module.EmbeddingConfig.__dataclass_fields__) - of_the_preset <= parameters

@@ -15,15 +15,11 @@ value can be compared across phases. Gradients are true gradients, with their fa
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from torch import Tensor
-
 from .attraction import Attraction
 from .autograd import Autograd
-from .force import Force
 from .partition import Mass, Partition
 from .row_partition import RowPartition
+from .term import Force, Objective, Term
 from .umap import ExpectedRepulsion
 
 __all__ = [
@@ -37,12 +33,3 @@ __all__ = [
     "RowPartition",
     "Term",
 ]
-
-
-class Term(Protocol):
-    """A part of an objective."""
-
-    def __call__(self, positions: Tensor, *, value: bool) -> Force: ...
-
-
-Objective = dict[str, Term]

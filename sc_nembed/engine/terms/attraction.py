@@ -15,14 +15,14 @@ from ..fused.kernels import KINDS, shape_of
 from ..fused.step import STEPS
 from ..graph import AffinityMatrix
 from ..kernel import Kernel
-from .force import Force
+from .term import Force, Term
 
 BLOCK_EDGES = 1 << 22  # edges held at once by the plain version
 FUSED_ROWS, MOST_RANGES = 2048, 128  # a call of a kernel takes microseconds
 
 
 @dataclass(frozen=True)
-class Attraction:
+class Attraction(Term):
     """Attraction of every cell to its neighbors in P; the curvature is 4 Σⱼ pᵢⱼ (−d log q / du)."""
 
     matrix: AffinityMatrix

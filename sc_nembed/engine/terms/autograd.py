@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .force import Force
+from .term import Force, Term
 
 
 @dataclass(frozen=True)
-class Autograd:
+class Autograd(Term):
     """`loss` maps positions (n, d) to a 0-d tensor."""
 
     loss: Callable[[Tensor], Tensor]

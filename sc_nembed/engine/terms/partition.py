@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .. import reductions
-from .force import Force
+from .term import Force, Term
 
 
 @dataclass(frozen=True)
-class Partition:
+class Partition(Term):
     """t-SNE's: (Σᵢⱼ Pᵢⱼ) · log S, S = Σ q over all pairs i ≠ j. Gradient 4 · total · push / S."""
 
     plan: object  # of radial_sum
@@ -31,7 +31,7 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Mass:
+class Mass(Term):
     """Of a q that is not normalised: Σ q over all pairs i ≠ j. Gradient 4 · push."""
 
     plan: object

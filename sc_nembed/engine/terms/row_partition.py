@@ -17,8 +17,8 @@ from .. import backend, reductions
 from ..fused import exact_sum as fused
 from ..fused.kernels import GAUSSIAN, KINDS, shape_of
 from ..kernel import Kernel
-from .force import Force
 from .partition import flat_curvature
+from .term import Force, Term
 
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
 FUSED_ROWS = 64
@@ -26,7 +26,7 @@ SMALLEST, SMALLEST_EXACT = 1e-6, 1e-300  # shares of the largest row sum below w
 
 
 @dataclass(frozen=True)
-class RowPartition:
+class RowPartition(Term):
     """`row_mass` is (n,), of P before it was symmetrised.
 
     `plan` evaluates the sums, on a grid or, where `exact`, in float64; without one they are exact, by logarithms.

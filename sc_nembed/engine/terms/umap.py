@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .. import reductions
-from .force import Force
+from .term import Force, Term
 
 USUAL_RATE = 5.0
 
 
 @dataclass(frozen=True)
-class ExpectedRepulsion:
+class ExpectedRepulsion(Term):
     """`degree` is (n,), sums of the rows of P; `plan` sums −log(1 − q); `rate` is the number of negative samples."""
 
     plan: object

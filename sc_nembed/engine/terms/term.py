@@ -1,8 +1,9 @@
-"""What a term gives back."""
+"""What a term is and what it gives back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -25,3 +26,16 @@ class Force:
     gradient: Tensor  # (n, d)
     value: Tensor | None
     curvature: Tensor | None  # (n,) or (1,)
+
+
+class Term(Protocol):
+    """A part of an objective: maps positions (n, d) to a `Force`. What it carries from step to step are its fields."""
+
+    def at(self, positions: Tensor, step: int) -> Term:
+        """The term as a step sees it, the first being 0: with draws of its own, say. Most are the same at all steps."""
+        return self
+
+    def __call__(self, positions: Tensor, *, value: bool) -> Force: ...
+
+
+Objective = dict[str, Term]

@@ -1,0 +1,52 @@
+"""Attraction along P, and the repulsion that the normalization of the output affinity asks for: t-SNE, SNE, ..."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import reductions
+from ..config import EmbeddingConfig
+from ..graph import AffinityMatrix
+from ..output_affinity import CallableAffinity
+from ..terms import Attraction, Autograd, Mass, Objective, Partition, RowPartition
+from .problem import Problem, Sums, check_dense
+
+EXACT_ROWS = 2_000  # cells up to which SNE sums exactly: its embeddings are small, and so are their grids
+
+
+def by_normalization(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
+    """Attraction along P, and the repulsion that the normalization of the output affinity asks for."""
+    output = config.output_affinity()
+    strength = {"attraction": 1.0, "repulsion": float(config.repulsion_strength)}
+    sums_to_one = abs(matrix.total - 1) < 1e-6
+    divergence = -reductions.entropy(matrix.weights) if sums_to_one and counts is None else None
+    if isinstance(output, CallableAffinity):
+        return Problem(_of_callable(output, matrix), strength, divergence)
+    kernel = output.kernel
+    if output.normalization == "row":
+        name = sums.choose(exact_cells=EXACT_ROWS)
+        plan = None if name == "torch" else sums.plan(name, kernel, torch.float64 if name == "keops" else None)
+        repulsion = RowPartition(kernel, matrix.row_mass, matrix.total, plan, counts, exact=name == "keops")
+        return Problem({"attraction": Attraction(matrix, kernel), "repulsion": repulsion}, strength)
+    plan = sums.plan(sums.choose(), kernel)
+    if output.normalization is None:
+        return Problem(
+            {"attraction": Attraction(matrix, kernel), "repulsion": Mass(plan, matrix.total, counts)}, strength
+        )
+    repulsion = Partition(plan, matrix.total, counts)
+    return Problem({"attraction": Attraction(matrix, kernel), "repulsion": repulsion}, strength, divergence)
+
+
+def _of_callable(output: CallableAffinity, matrix: AffinityMatrix) -> Objective:
+    check_dense(matrix)
+    rows = torch.repeat_interleave(torch.arange(matrix.n_rows, device=matrix.indptr.device), matrix.degrees())
+    columns = matrix.indices.long()
+
+    def attraction(positions: Tensor) -> Tensor:
+        return -(matrix.weights * output.log_kernel(positions)[rows, columns]).sum()
+
+    def repulsion(positions: Tensor) -> Tensor:
+        return matrix.total * output.log_kernel(positions).flatten().logsumexp(0)
+
+    return {"attraction": Autograd(attraction), "repulsion": Autograd(repulsion)}
