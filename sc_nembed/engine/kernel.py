@@ -144,6 +144,27 @@ class RationalRepulsion:
         return larger(-self.b / (apart * (1 + self.a * power(apart, self.b))), (-0.5 * self.clip) / apart.sqrt())
 
 
+@dataclass(frozen=True, slots=True)
+class NoiseRepulsion:
+    """What a pair costs that is told to be noise: −log(1 − q / (q + noise)) = log(1 + q / noise), q = 1 / (1 + u).
+
+    `noise` is how often noise shows a pair, in the unit of q (Gutmann & Hyvärinen 2010). The pair that is told to be a
+    neighbor costs −log(q / (q + noise)), which but for a constant is the rational kernel's −log with
+    a = noise / (1 + noise) and b = 1.
+    """
+
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_positive("noise", self.noise, "noise")
+
+    def value(self, sq_dist: Any) -> Any:
+        return log_one_plus((1 / self.noise) / (1 + sq_dist))
+
+    def slope(self, sq_dist: Any) -> Any:
+        return (-1 / self.noise) / ((1 + sq_dist) * (1 + 1 / self.noise + sq_dist))
+
+
 @lru_cache
 def _clip_distance(a: float, b: float, clip: float) -> float:
     from scipy.optimize import brentq  # not at the top: t-SNE does without

@@ -13,17 +13,21 @@ import numpy as np
 import torch
 from numba import njit
 
-from ..kernel import Gaussian, Kernel, Rational, RationalRepulsion, StudentT
+from ..kernel import Gaussian, Kernel, NoiseRepulsion, Rational, RationalRepulsion, StudentT
 from . import FAST
 from .elementary import exp_of, log_of
 
-STUDENT, GAUSSIAN, RATIONAL, RATIONAL_REPULSION, CAUCHY = range(5)  # the last: Student's with one degree of freedom
+STUDENT, GAUSSIAN, RATIONAL, RATIONAL_REPULSION, NOISE_REPULSION = range(5)
+CAUCHY = 5  # Student's with one degree of freedom
 SMALLEST = np.float32(1e-8)
 ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
 # the table of the rational kernel: exponents of float32 from 2⁻²⁷ to 2³⁰, each in 2⁸ parts
 LOWEST, HIGHEST, TABLE_BITS = 127 - 27, 127 + 30, 8
 NEAREST, FARTHEST = np.float32(2.0**-27), np.nextafter(np.float32(2.0**30), np.float32(0))
-KINDS = {StudentT: STUDENT, Gaussian: GAUSSIAN, Rational: RATIONAL, RationalRepulsion: RATIONAL_REPULSION}
+KINDS = {
+    StudentT: STUDENT, Gaussian: GAUSSIAN, Rational: RATIONAL, RationalRepulsion: RATIONAL_REPULSION,
+    NoiseRepulsion: NOISE_REPULSION,
+}  # fmt: skip
 
 
 @functools.lru_cache
@@ -37,6 +41,8 @@ def shape_of(kernel: Kernel) -> np.ndarray:
         values = kernel.sigma, 0, 0, 0
     elif isinstance(kernel, Rational):
         values = kernel.a, kernel.b, kernel.clip, 0, *_table(kernel)
+    elif isinstance(kernel, NoiseRepulsion):
+        values = kernel.noise, 0, 0, 0
     else:
         values = kernel.a, kernel.b, kernel.clip, kernel.clip_distance
     return np.array(values, np.float32)
@@ -50,8 +56,8 @@ def _table(kernel: Rational) -> np.ndarray:
 
 
 def scalar(function):
-    """Compile a function of one pair; the loops it is handed to inline it."""
-    return njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")(function)
+    """Compile a function of one pair; the loops it is handed to inline it, or they would not vectorise."""
+    return njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy", forceinline=True)(function)
 
 
 # The pull −d log q / du of each kernel, and its cost −log q.
@@ -106,7 +112,7 @@ def cost_of(kind, sq_dist, shape):
     return gaussian_cost(sq_dist, shape) if kind == GAUSSIAN else rational_cost(sq_dist, shape)
 
 
-# The potential of each kernel and its derivative: q and dq / du, or UMAP's −log(1 − q).
+# The potential of each kernel and its derivative: q and dq / du, or what a repulsion adds up.
 
 
 @scalar
@@ -143,9 +149,20 @@ def rational(sq_dist, shape):
 def rational_repulsion(sq_dist, shape):
     a, b, clip, edge = shape[0], shape[1], shape[2], shape[3]
     core = min(np.float32(1e-2), HALF * edge)
-    beyond = max(sq_dist, edge * edge)
-    value = log_of(ONE + ONE / (a * exp_of(b * log_of(beyond))))
     apart = max(sq_dist, core * core)
     distance = math.sqrt(apart)
+    power, at_edge = a * exp_of(b * log_of(apart)), a * exp_of(b * log_of(edge * edge))
+    value = log_of(ONE + ONE / max(power, at_edge))
     value += clip * max(edge - distance, ZERO) + max(core * core - sq_dist, ZERO) * (HALF * clip / core)
-    return value, max(-b / (apart * (ONE + a * exp_of(b * log_of(apart)))), -HALF * clip / distance)
+    return value, max(-b / (apart * (ONE + power)), -HALF * clip / distance)
+
+
+@scalar
+def noise_repulsion(sq_dist, shape):
+    noise, beyond = shape[0], ONE + sq_dist
+    return log_of(ONE + ONE / (noise * beyond)), -ONE / (beyond * (noise * beyond + ONE))
+
+
+def potential_kind(potential):
+    """Which of the functions above is meant."""
+    return CAUCHY if potential == StudentT() else KINDS[type(potential)]

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from .. import backend
 from ..fused import exact_sum
-from ..fused.kernels import CAUCHY, KINDS, shape_of
-from ..kernel import StudentT
+from ..fused.kernels import KINDS, potential_kind, shape_of
 
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
 FUSED_ROWS = 64
@@ -50,7 +49,7 @@ class ExactField:
         mass, push = torch.empty(targets.shape[0]), torch.empty(targets.shape[0], 3)
         sources = torch.nn.functional.pad(self.sources, (0, 3 - n_components)).T.contiguous()  # (3, m)
         backend.parallel(
-            exact_sum.SUMS[CAUCHY if self.potential == StudentT() else KINDS[type(self.potential)]],
+            exact_sum.SUMS[potential_kind(self.potential)],
             backend.chunk_bounds(targets.shape[0], FUSED_ROWS),
             torch.nn.functional.pad(targets, (0, 3 - n_components)).numpy(), sources.numpy(),
             backend.as_array(self.weights), shape_of(self.potential), -1 if first is None else first,

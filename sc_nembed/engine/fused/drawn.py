@@ -1,0 +1,131 @@
+"""Sums over the pairs of `engine.drawn`; its circle is laid out in a row, with the first places again at its end."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from . import FAST, kernel, kernels
+from .kernels import CAUCHY, GAUSSIAN, NOISE_REPULSION, RATIONAL, RATIONAL_REPULSION, STUDENT
+
+ZERO = np.float32(0)
+
+
+@kernel
+def lay_out(chunk, begin, end, cells, positions, row):
+    """`row`, (4, n + m), gets the coordinates at its first n places, those missing are 0; `cells` (n,) who is where."""
+    for place in range(begin, end):
+        for d in range(positions.shape[1]):
+            row[d, place] = positions[cells[place], d]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _masses(value_and_slope, begin, end, cells, row, n_negatives, shape, mass):
+    """Σ over the m cells after each of value(u)."""
+    xs, ys, zs = row[0], row[1], row[2]
+    for place in range(begin, end):
+        x, y, z = xs[place], ys[place], zs[place]
+        total = ZERO
+        for j in range(place + 1, place + 1 + n_negatives):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            value, _ = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
+            total += value
+        mass[cells[place]] = total
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def _pushes(value_and_slope, begin, end, cells, row, n_negatives, shape, push):
+    """Σ slope(u) (zᵢ − zⱼ): the m cells after each at its own share, the m before it at theirs, `row[3]`."""
+    xs, ys, zs, shares = row[0], row[1], row[2], row[3]
+    n = cells.shape[0]
+    for place in range(begin, end):
+        push_x = push_y = push_z = ZERO
+        x, y, z, share = xs[place], ys[place], zs[place], shares[place]
+        for j in range(place + 1, place + 1 + n_negatives):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            _, slope = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
+            push_x += slope * dx
+            push_y += slope * dy
+            push_z += slope * dz
+        push_x, push_y, push_z = share * push_x, share * push_y, share * push_z
+        last = place if place >= n_negatives else place + n
+        x, y, z = xs[last], ys[last], zs[last]
+        for j in range(last - n_negatives, last):
+            dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
+            _, slope = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
+            slope *= shares[j]
+            push_x += slope * dx
+            push_y += slope * dy
+            push_z += slope * dz
+        cell = cells[place]
+        push[cell, 0], push[cell, 1], push[cell, 2] = push_x, push_y, push_z
+
+
+@kernel
+def student_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
+    _masses(kernels.student, begin, end, cells, row, n_negatives, shape, mass)
+
+
+@kernel
+def cauchy_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
+    _masses(kernels.cauchy, begin, end, cells, row, n_negatives, shape, mass)
+
+
+@kernel
+def gaussian_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
+    _masses(kernels.gaussian, begin, end, cells, row, n_negatives, shape, mass)
+
+
+@kernel
+def rational_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
+    _masses(kernels.rational, begin, end, cells, row, n_negatives, shape, mass)
+
+
+@kernel
+def rational_repulsion_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
+    _masses(kernels.rational_repulsion, begin, end, cells, row, n_negatives, shape, mass)
+
+
+@kernel
+def noise_repulsion_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
+    _masses(kernels.noise_repulsion, begin, end, cells, row, n_negatives, shape, mass)
+
+
+@kernel
+def student_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
+    _pushes(kernels.student, begin, end, cells, row, n_negatives, shape, push)
+
+
+@kernel
+def cauchy_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
+    _pushes(kernels.cauchy, begin, end, cells, row, n_negatives, shape, push)
+
+
+@kernel
+def gaussian_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
+    _pushes(kernels.gaussian, begin, end, cells, row, n_negatives, shape, push)
+
+
+@kernel
+def rational_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
+    _pushes(kernels.rational, begin, end, cells, row, n_negatives, shape, push)
+
+
+@kernel
+def rational_repulsion_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
+    _pushes(kernels.rational_repulsion, begin, end, cells, row, n_negatives, shape, push)
+
+
+@kernel
+def noise_repulsion_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
+    _pushes(kernels.noise_repulsion, begin, end, cells, row, n_negatives, shape, push)
+
+
+SUMS = {
+    STUDENT: (student_masses, student_pushes),
+    CAUCHY: (cauchy_masses, cauchy_pushes),
+    GAUSSIAN: (gaussian_masses, gaussian_pushes),
+    RATIONAL: (rational_masses, rational_pushes),
+    RATIONAL_REPULSION: (rational_repulsion_masses, rational_repulsion_pushes),
+    NOISE_REPULSION: (noise_repulsion_masses, noise_repulsion_pushes),
+}
