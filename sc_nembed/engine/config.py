@@ -36,7 +36,7 @@ OF_METHODS = {
 }  # fmt: skip
 NOT_RECORDED = {
     "automatic", "dtype", "graph_affinity", "named_init_scaling", "options", "reads_weights", "schedule",
-    "entropic_cells", "of_method", "search_affinity", "symmetric", "terms", "verbose",
+    "entropic_cells", "of_method", "search_affinity", "usual_perplexity", "symmetric", "terms", "verbose",
 }  # fmt: skip
 
 
@@ -91,6 +91,7 @@ class EmbeddingConfig:
     options: tuple[str, ...] = ()
     search_affinity: str = "entropic"  # for a representation where nothing is asked for
     entropic_cells: int = 200_000  # with more, "entropic" gives way to "uniform", and nothing is raced
+    usual_perplexity: float = 30.0
     graph_affinity: str = "uniform"  # for a finished graph where nothing is asked for
     reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
     symmetric: bool = True  # P symmetrised; else as it is defined
@@ -158,8 +159,8 @@ class EmbeddingConfig:
             raise ValueError(
                 f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to {list(OF_PERPLEXITY)}."
             )
-        if name in OF_PERPLEXITY and self.perplexity is not None:
-            return AFFINITIES[name](self.perplexity)
+        if name in OF_PERPLEXITY:
+            return AFFINITIES[name](self.usual_perplexity if self.perplexity is None else self.perplexity)
         if name not in OF_NEIGHBORS or self.n_neighbors is None:
             if searching and self.n_neighbors is not None and name != "entropic":
                 raise ValueError(f"`n_neighbors` has no effect with `affinity_in={name!r}`, which is of all pairs.")

@@ -13,6 +13,9 @@ from .objective import n_epochs
 from .optimizer import auto_rate
 from .schedule import Phase, Ramp, Schedule
 
+LAST_RATE = Ramp(2.0, 1.0)  # from 3, short runs of small sets at low perplexity are chaotic
+MANY_NEGATIVES = 50
+
 
 def of_tsne(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
     """The phases of t-SNE: a race of two early phases, a single schedule, or the usual one of other optimizers."""
@@ -28,6 +31,23 @@ def of_sne(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Sched
     if config.is_automatic:
         return Schedule((_preconditioned(config, momentum=0.95),))
     return Schedule((_standard(config, matrix),))
+
+
+def of_contrast(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """t-SNE's single schedule, or that of drawn pairs."""
+    return of_tsne(config, matrix, race) if config.of_method.repulsion == "expected" else of_drawn(config, matrix, race)
+
+
+def of_drawn(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """As t-SNE's single schedule, longer, with less momentum and a rate that falls to nothing: draws are noise.
+
+    The fewer negatives, the more noise: 500 steps of momentum 0.8 for fewer than 50, else 300 of 0.95.
+    """
+    if not config.is_automatic:
+        return Schedule((_standard(config, matrix),))
+    n_steps, momentum = (500, 0.8) if config.of_method.n_negatives < MANY_NEGATIVES else (300, 0.95)
+    config = replace(config, max_iter=config.max_iter or n_steps)
+    return Schedule((_preconditioned(config, momentum=momentum, rate=Ramp(1.0, 0.01)),))
 
 
 def plain(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
@@ -87,10 +107,12 @@ def _rate(config: EmbeddingConfig, automatic: float | Ramp) -> float | Ramp:
     return automatic if config.lr == "auto" else float(config.lr)
 
 
-def _preconditioned(config: EmbeddingConfig, momentum: float | None = None) -> tuple[Phase, ...]:
+def _preconditioned(
+    config: EmbeddingConfig, momentum: float | None = None, rate: Ramp = LAST_RATE
+) -> tuple[Phase, ...]:
     """15 % of the steps at the early exaggeration, 15 % down from it, the rest at the late one.
 
-    The last rate falls from 2: from 3, short runs of small sets at low perplexity are chaotic.
+    `rate` is that of the last phase.
     """
     n_steps = 150 if config.max_iter is None else config.max_iter
     early, late = _early_coeff(config, 4.0), _late(config)
@@ -102,8 +124,8 @@ def _preconditioned(config: EmbeddingConfig, momentum: float | None = None) -> t
         momentum = 0.99 if n_steps <= 120 else 0.98
     phases = (
         Phase("early exaggeration", constant, _weights(config, early), _rate(config, 1.0), 0.90),
-        Phase("annealing", ramp, _weights(config, down), _rate(config, 1.0), 0.95),
-        Phase("final", n_steps - constant - ramp, _weights(config, late), _rate(config, Ramp(2.0, 1.0)), momentum),
+        Phase("annealing", ramp, _weights(config, down), _rate(config, 1.0), min(momentum, 0.95)),
+        Phase("final", n_steps - constant - ramp, _weights(config, late), _rate(config, rate), momentum),
     )
     return tuple(phase for phase in phases if phase.n_steps)
 

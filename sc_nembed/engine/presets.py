@@ -10,6 +10,7 @@ from typing import Any
 
 from . import objective, phases
 from .config import EmbeddingConfig
+from .objective.contrastive import ContrastOptions, InfoNCEOptions, NCEOptions, NegativeSamplingOptions
 from .optimizer import PreconditionedNesterov
 from .output_affinity import GaussianAffinity, RationalAffinity, StudentAffinity
 
@@ -68,6 +69,73 @@ def umap() -> EmbeddingConfig:
     )
 
 
+def neg_tsne() -> EmbeddingConfig:
+    """t-SNE's kernel by negative sampling (Damrich et al. 2023), with the defaults of contrastive-ne.
+
+    15 neighbors, uniform; 5 negatives for each cell. By default all pairs stand for the negatives, in the mean over all
+    draws, with `repulsion="sampled"` they are drawn. The estimator is q / (q + 1), whose embeddings are like UMAP's;
+    with `Z_bar` it is q / (q + 5 Z_bar / n²), which at 100 n is like t-SNE's.
+    """
+    return EmbeddingConfig(
+        method="neg_tsne",
+        affinity_out=StudentAffinity(normalization=None),
+        search_affinity="uniform",
+        schedule=phases.of_contrast,
+        terms=objective.negative_sampling,
+        of_method=NegativeSamplingOptions(),
+        options=("tolerance",),
+    )
+
+
+def largevis() -> EmbeddingConfig:
+    """LargeVis (Tang et al. 2016), its defaults: perplexity 50, 5 negatives, each of weight 7, forces of at most 5.
+
+    The weight γ = 7 is the `repulsion_strength`. By default all pairs stand for the negatives, in the mean over all
+    draws (uniform ones; LargeVis draws by degree to the power 0.75), with `repulsion="sampled"` they are drawn.
+    """
+    return EmbeddingConfig(
+        method="largevis",
+        affinity_out=StudentAffinity(normalization=None),
+        repulsion_strength=7.0,
+        usual_perplexity=50.0,
+        schedule=phases.of_contrast,
+        terms=objective.largevis,
+        of_method=ContrastOptions(),
+        options=("tolerance",),
+    )
+
+
+def nce() -> EmbeddingConfig:
+    """t-SNE's kernel by noise-contrastive estimation, as NCVis (Artemenkov & Panov 2020), defaults of contrastive-ne.
+
+    15 neighbors, uniform; 5 negatives are drawn for each cell in each step. The partition is learned.
+    """
+    return EmbeddingConfig(
+        method="nce",
+        affinity_out=StudentAffinity(normalization=None),
+        search_affinity="uniform",
+        schedule=phases.of_drawn,
+        terms=objective.nce,
+        of_method=NCEOptions(),
+    )
+
+
+def info_tsne() -> EmbeddingConfig:
+    """InfoNCE with t-SNE's kernel (Damrich et al. 2023), with the perplexity of 30 and the 300 negatives of TorchDR.
+
+    By default the denominator holds the positive and the negatives, as in the paper and in contrastive-ne; with
+    `with_positive=False` the negatives alone, as in TorchDR. With all other cells as negatives and without the positive
+    it is SNE with t-SNE's kernel.
+    """
+    return EmbeddingConfig(
+        method="info_tsne",
+        affinity_out=StudentAffinity(normalization=None),
+        schedule=phases.of_drawn,
+        terms=objective.info_nce,
+        of_method=InfoNCEOptions(),
+    )
+
+
 def neighbor_embedding() -> EmbeddingConfig:
     """Any input and output affinity, nothing chosen: what the class `NeighborEmbedding` starts from."""
     return EmbeddingConfig(
@@ -96,6 +164,10 @@ def affinity_matcher() -> EmbeddingConfig:
 
 METHODS = {
     "affinitymatcher": affinity_matcher,
+    "infotsne": info_tsne,
+    "largevis": largevis,
+    "nce": nce,
+    "negtsne": neg_tsne,
     "neighborembedding": neighbor_embedding,
     "sne": sne,
     "tsne": tsne,

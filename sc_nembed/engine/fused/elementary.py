@@ -33,10 +33,10 @@ def log_of(x):
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
 def exp_of(x):
-    """Exp x for x ≤ 87, 1e-38 below −87; error 3e-7 of the result, more far from 0 as the argument's own rounding grows."""
+    """Exp x for x ≤ 87, at least 1e-38; error 3e-7 of the result, more far from 0, by the rounding of the argument."""
     scaled = max(x * INVERSE_LOG_2, np.float32(-126))
     floor = np.floor(scaled)
     t = scaled - floor
     series = (((((_E6 * t + _E5) * t + _E4) * t + _E3) * t + _E2) * t + _E1) * t + _E0
     power = np.int32((np.int32(floor) + 127) << 23).view(np.float32)
-    return power * series  # no case of its own for 0: a branch, and loops that divide by it would not vectorise
+    return power * series  # with a branch for 0, loops would not vectorise

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from .contrastive import info_nce, largevis, nce, negative_sampling
 from .dense import matching
 from .normalized import by_normalization
 from .problem import Problem, Sums, Terms
 from .umap import n_epochs, umap
 
-__all__ = ["Problem", "Sums", "Terms", "by_normalization", "matching", "n_epochs", "umap"]
+__all__ = [
+    "Problem", "Sums", "Terms", "by_normalization", "info_nce", "largevis", "matching", "n_epochs", "nce",
+    "negative_sampling", "umap",
+]  # fmt: skip

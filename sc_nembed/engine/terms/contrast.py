@@ -1,0 +1,66 @@
+"""Repulsion by contrast: every cell is told apart from others that are drawn at random.
+
+    Σᵢ rᵢ (m / (n − 1)) Σⱼ φ(uᵢⱼ)        rᵢ the mass of row i of P, m the number of negatives
+
+is the mean over all draws of Σᵢ rᵢ Σₖ φ(uᵢₖ), k the m negatives of i. Both ends of a pair feel it, so that the force is
+the gradient, of the sum or of the drawn loss. With φ = log(1 + q / noise) this is negative sampling (Mikolov et al.
+2013; Damrich et al. 2023), with −log(1 − q) LargeVis (Tang et al. 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .. import reductions
+from ..drawn import DrawnPairs
+from .partition import flat_curvature
+from .term import Force, Term
+
+ROUNDING = 1e-5  # relative: masses of rows that differ by less are sums of float32 that are meant to be equal
+
+
+@dataclass(frozen=True)
+class ExpectedContrast(Term):
+    """The sum over all pairs; `plan` adds up φ, `counts` (n,) says how many cells each row stands for."""
+
+    plan: object
+    row_mass: Tensor  # (n,)
+    total: float
+    n_negatives: float
+    counts: Tensor | None = None
+
+    def __call__(self, positions: Tensor, *, value: bool) -> Force:
+        rate = self.row_mass.to(positions.dtype) * self.n_negatives
+        n_others = (len(rate) if self.counts is None else float(self.counts.sum())) - 1
+        mass, push = self.plan(positions, positions, 0, self.counts)
+        push *= rate[:, None]
+        count = torch.ones_like(rate) if self.counts is None else self.counts
+        if torch.allclose(rate * count[0], count * rate[0], rtol=ROUNDING, atol=0):  # both ends of a pair feel the same
+            push *= 2
+        else:
+            push += count[:, None] * self.plan(positions, positions, 0, rate)[1]
+        loss = reductions.total(rate * mass) / n_others if value else None
+        curvature = flat_curvature(positions, self.total, self.counts)
+        return Force(reductions.scale(push, 2 / n_others), loss, curvature)
+
+
+@dataclass(frozen=True)
+class DrawnContrast(Term):
+    """The sum over the pairs of a step."""
+
+    potential: object
+    row_mass: Tensor  # (n,)
+    total: float
+    pairs: DrawnPairs
+
+    def at(self, positions: Tensor, step: int) -> DrawnContrast:
+        return replace(self, pairs=replace(self.pairs, step=step))
+
+    def __call__(self, positions: Tensor, *, value: bool) -> Force:
+        rate = self.row_mass.to(positions.dtype)
+        push = self.pairs.push(self.potential, positions, rate)
+        loss = reductions.total(rate * self.pairs.mass(self.potential, positions)) if value else None
+        return Force(reductions.scale(push, 2), loss, flat_curvature(positions, self.total, None))
