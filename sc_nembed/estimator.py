@@ -438,3 +438,83 @@ class UMAP(_Method):
         "min_dist": None, "spread": None, "a": None, "b": None, "negative_sample_rate": None, "repulsion": None,
         "exclude_neighbors": None,
     }  # fmt: skip
+
+
+class NegTSNE(_Method):
+    """t-SNE's kernel by negative sampling (Damrich et al. 2023), see `engine.presets.neg_tsne`.
+
+    Parameters
+    ----------
+    n_neighbors
+        Neighbors, the cell itself counted, 15; of uniform affinity.
+    n_negatives
+        Cells a cell is told apart from in each step, 5.
+    repulsion
+        "expected" (default): the mean over all draws; or "sampled".
+    Z_bar
+        The constant that q is divided by; None: n² / 5, as UMAP does. About 100 n is like t-SNE.
+    tolerance
+        Relative error of the forces on the grid, of an expected repulsion; None: by the number of cells.
+    **common
+        As in `TSNE`.
+    """
+
+    _preset = "neg_tsne"
+    _options: ClassVar = {"n_negatives": None, "repulsion": None, "Z_bar": None, "tolerance": None}
+
+
+class NCTSNE(_Method):
+    """t-SNE's kernel by noise-contrastive estimation (Artemenkov & Panov 2020), see `engine.presets.nc_tsne`.
+
+    Parameters
+    ----------
+    n_neighbors
+        Neighbors, the cell itself counted, 15; of uniform affinity.
+    n_negatives
+        Cells drawn for each cell in each step, 5.
+    **common
+        As in `TSNE`.
+    """
+
+    _preset = "nc_tsne"
+    _options: ClassVar = {"n_negatives": None}
+
+
+class InfoTSNE(_Method):
+    """InfoNCE with t-SNE's kernel (Damrich et al. 2023), see `engine.presets.info_tsne`.
+
+    Parameters
+    ----------
+    perplexity
+        Smooth number of neighbors, 30; above 200 000 cells uniform affinities of 15 neighbors.
+    n_negatives
+        Cells drawn for each cell in each step, 300.
+    with_positive
+        Whether the denominator holds the neighbor too (default), or the negatives alone.
+    **common
+        As in `TSNE`.
+    """
+
+    _preset = "info_tsne"
+    _options: ClassVar = {"n_negatives": None, "with_positive": None}
+
+
+class LargeVis(_Method):
+    """LargeVis (Tang et al. 2016), see `engine.presets.largevis`.
+
+    Parameters
+    ----------
+    perplexity
+        Smooth number of neighbors, 50; above 200 000 cells uniform affinities of 15 neighbors.
+    n_negatives
+        Cells a cell is told apart from in each step, 5; their weight is `repulsion_strength`, 7.
+    repulsion
+        "expected" (default): the mean over all draws; or "sampled".
+    tolerance
+        Relative error of the forces on the grid, of an expected repulsion; None: by the number of cells.
+    **common
+        As in `TSNE`.
+    """
+
+    _preset = "largevis"
+    _options: ClassVar = {"n_negatives": None, "repulsion": None, "tolerance": None}

@@ -2,13 +2,14 @@
 
 The cells sit on a circle in random order, of which a step takes every a-th one; a cell draws the m that follow it, and
 those before it are the ones that drew it. So both ends of a pair find it without a list of pairs, each cell owns what
-is added up for it, and memory is read in a row. The order is a function of the seed, the stride a of seed and step.
+is added up for it, and memory is read in a row. The stride is a function of seed and step; so is the order, which is
+drawn anew every 16 steps, since a circle whose number has divisors brings some of its pairs together at no stride.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +22,7 @@ from .fused.kernels import KINDS, potential_kind, shape_of
 from .radial_sum import Potential
 
 ROWS = 1024
+ORDER_STEPS = 16  # with one order
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
 
 
@@ -31,11 +33,11 @@ class DrawnPairs:
     Attributes
     ----------
     order
-        (n,) int64, cells in random order.
+        (n,) int64, cells in random order, that of the step.
     n_negatives
         Others that every cell draws, at most n − 1.
     seed
-        Of the strides.
+        Of the orders and strides.
     step
         The step whose pairs these are.
     """
@@ -44,6 +46,12 @@ class DrawnPairs:
     n_negatives: int
     seed: int
     step: int = 0
+
+    def at(self, step: int) -> DrawnPairs:
+        """Those of another step."""
+        same = step // ORDER_STEPS == self.step // ORDER_STEPS
+        order = self.order if same else _order(len(self.order), self.seed, step).to(self.order.device)
+        return replace(self, order=order, step=step)
 
     @cached_property
     def cells(self) -> Tensor:
@@ -107,8 +115,13 @@ class DrawnPairs:
 
 def drawn_pairs(n_obs: int, n_negatives: int, seed: int, device: torch.device) -> DrawnPairs:
     """The pairs of the first step; where `n_negatives` is n − 1 or more every cell draws all others."""
-    order = np.random.default_rng(draws.key_of(seed, 0)).permutation(n_obs)
-    return DrawnPairs(torch.from_numpy(order).to(device), min(n_negatives, n_obs - 1), seed)
+    return DrawnPairs(_order(n_obs, seed, 0).to(device), min(n_negatives, n_obs - 1), seed)
+
+
+def _order(n: int, seed: int, step: int) -> Tensor:
+    """Of the cells in this step and those that share its order, (n,) int64."""
+    key = draws.key_of(seed, step // ORDER_STEPS * ORDER_STEPS)
+    return torch.from_numpy(np.random.default_rng(key).permutation(n))
 
 
 def _is_fused(potential: Potential, positions: Tensor) -> bool:

@@ -39,14 +39,16 @@ def of_contrast(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> 
 
 
 def of_drawn(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
-    """As t-SNE's single schedule, longer, with less momentum and a rate that falls to nothing: draws are noise.
+    """More steps than t-SNE, less momentum and a rate that falls to nothing, since draws are noise.
 
-    The fewer negatives, the more noise: 500 steps of momentum 0.8 for fewer than 50, else 300 of 0.95.
+    500 steps of momentum 0.8 for fewer than 50 negatives, else 200 of 0.95. Nothing is exaggerated by default.
     """
     if not config.is_automatic:
         return Schedule((_standard(config, matrix),))
-    n_steps, momentum = (500, 0.8) if config.of_method.n_negatives < MANY_NEGATIVES else (300, 0.95)
-    config = replace(config, max_iter=config.max_iter or n_steps)
+    n_steps, momentum = (500, 0.8) if config.of_method.n_negatives < MANY_NEGATIVES else (200, 0.95)
+    exaggerated = config.early_exaggeration_coeff not in (None, 1)
+    n_early = config.early_exaggeration_iter if exaggerated else config.early_exaggeration_iter or 0
+    config = replace(config, max_iter=config.max_iter or n_steps, early_exaggeration_iter=n_early)
     return Schedule((_preconditioned(config, momentum=momentum, rate=Ramp(1.0, 0.01)),))
 
 

@@ -105,16 +105,18 @@ def largevis() -> EmbeddingConfig:
     )
 
 
-def nce() -> EmbeddingConfig:
-    """t-SNE's kernel by noise-contrastive estimation, as NCVis (Artemenkov & Panov 2020), defaults of contrastive-ne.
+def nc_tsne() -> EmbeddingConfig:
+    """t-SNE's kernel by noise-contrastive estimation, as in NCVis (Artemenkov & Panov 2020; Damrich et al. 2023).
 
-    15 neighbors, uniform; 5 negatives are drawn for each cell in each step. The partition is learned.
+    The defaults are those of contrastive-ne: 15 neighbors, uniform; 5 negatives are drawn for each cell in each step;
+    the partition is learned. The start has the standard deviation 1, and nothing is exaggerated.
     """
     return EmbeddingConfig(
-        method="nce",
+        method="nc_tsne",
         affinity_out=StudentAffinity(normalization=None),
         search_affinity="uniform",
         schedule=phases.of_drawn,
+        named_init_scaling=1.0,
         terms=objective.nce,
         of_method=NCEOptions(),
     )
@@ -131,6 +133,7 @@ def info_tsne() -> EmbeddingConfig:
         method="info_tsne",
         affinity_out=StudentAffinity(normalization=None),
         schedule=phases.of_drawn,
+        named_init_scaling=1.0,
         terms=objective.info_nce,
         of_method=InfoNCEOptions(),
     )
@@ -166,7 +169,7 @@ METHODS = {
     "affinitymatcher": affinity_matcher,
     "infotsne": info_tsne,
     "largevis": largevis,
-    "nce": nce,
+    "nctsne": nc_tsne,
     "negtsne": neg_tsne,
     "neighborembedding": neighbor_embedding,
     "sne": sne,

@@ -57,7 +57,7 @@ class DrawnContrast(Term):
     pairs: DrawnPairs
 
     def at(self, positions: Tensor, step: int) -> DrawnContrast:
-        return replace(self, pairs=replace(self.pairs, step=step))
+        return replace(self, pairs=self.pairs.at(step))
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         rate = self.row_mass.to(positions.dtype)

@@ -103,7 +103,7 @@ class InfoNCE(Term):
     with_positive: bool = True
 
     def at(self, positions: Tensor, step: int) -> InfoNCE:
-        return replace(self, pairs=replace(self.pairs, step=step))
+        return replace(self, pairs=self.pairs.at(step))
 
     @cached_property
     def row_mass(self) -> Tensor:
@@ -138,7 +138,7 @@ class NCE(Term):
     log_noise: float = 0.0
 
     def at(self, positions: Tensor, step: int) -> NCE:
-        pairs, noise = replace(self.pairs, step=step), math.exp(self.log_noise)
+        pairs, noise = self.pairs.at(step), math.exp(self.log_noise)
         _, share = self.edges.gradient(positions, torch.full_like(positions[:, 0], noise))
         told_neighbors = pairs.mass(CAUCHY, positions * math.sqrt(noise / (1 + noise)))
         wrong_negatives = float(reductions.total(self.row_mass.to(positions.dtype) * told_neighbors)) / (1 + noise)
