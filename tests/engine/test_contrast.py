@@ -414,3 +414,23 @@ def test_value_is_added_up_in_fixed_order():
             values.append([float(term(positions, value=True).value) for term in terms_of(matrix).values()])
     assert values[0] == values[1]
     assert float(reductions.total(matrix.weights)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("potential", "bound"),
+    [
+        (NoiseRepulsion(1.0), 1e-2),
+        (NoiseRepulsion(0.05), 1e-2),
+        (RationalRepulsion(1.0, 1.0, 5 / 7), 8e-2),  # a cusp at 0, as UMAP's
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("span", [1e-3, 20.0, 60.0])
+def test_expected_contrast_on_the_grid_is_the_exact_one(potential, bound, span):
+    n = 4000
+    positions = torch.from_numpy(np.random.default_rng(0).uniform(-span / 2, span / 2, (n, 2)))
+    rest = (torch.full((n,), 1 / n), 1.0, 5.0)
+    exact = ExpectedContrast(plan_of(potential), *rest)(positions, value=True)
+    found = ExpectedContrast(plan_of(potential, torch.float32, "fft"), *rest)(positions.float(), value=True)
+    assert _truth.relative(found.gradient, exact.gradient) < bound
+    assert float(found.value) == pytest.approx(float(exact.value), rel=1e-4)

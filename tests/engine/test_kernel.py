@@ -10,7 +10,15 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from sc_nembed.engine.kernel import SMALLEST, Gaussian, Rational, RationalRepulsion, StudentT, fit_rational
+from sc_nembed.engine.kernel import (
+    SMALLEST,
+    Gaussian,
+    NoiseRepulsion,
+    Rational,
+    RationalRepulsion,
+    StudentT,
+    fit_rational,
+)
 from sc_nembed.engine.output_affinity import (
     CallableAffinity,
     GaussianAffinity,
@@ -141,6 +149,26 @@ def test_clip_limits_the_force_of_the_rational_kernel_and_not_its_value():
 def test_clip_of_four_does_not_touch_usual_shapes(a, b):
     at = squares()
     torch.testing.assert_close(Rational(a, b, clip=4.0).log_slope(at), Rational(a, b).log_slope(at), rtol=1e-14, atol=0)
+
+
+# --- the repulsion of noise ---
+
+
+@pytest.mark.parametrize("noise", [1e-3, 0.3, 1.0, 20.0])
+def test_noise_repulsion_is_minus_log_of_being_told_noise(noise):
+    potential, at = NoiseRepulsion(noise), squares(1e-9)
+    q = 1 / (1 + at)
+    torch.testing.assert_close(potential.value(at), -(1 - q / (q + noise)).log(), rtol=1e-7, atol=1e-15)
+    torch.testing.assert_close(potential.slope(at), derivative(potential.value, at), rtol=1e-10, atol=0)
+    # the other part of the loss differs from a rational kernel's by a constant
+    rest = -(q / (q + noise)).log() + Rational(noise / (1 + noise), 1.0).log_value(at)
+    torch.testing.assert_close(rest, torch.full_like(rest, np.log(1 + noise)), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0])
+def test_noise_must_be_positive(noise):
+    with pytest.raises(ValueError, match=f"`noise` of the noise kernel must be positive; got {noise}"):
+        NoiseRepulsion(noise)
 
 
 # --- UMAP's repulsion ---
