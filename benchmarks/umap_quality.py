@@ -23,7 +23,7 @@ import anndata
 import matplotlib.pyplot as plt
 import numpy as np
 import scanpy as sc
-from quality import LABELS
+from tsne_quality import LABELS
 
 import sc_nembed as ne
 

@@ -1,4 +1,4 @@
-"""The phases of each method, functions of a configuration and P; `benchmarks/quality.py` measures what they reach."""
+"""The phases of each method, functions of a configuration and P; `benchmarks/tsne_quality.py` measures what they reach."""
 
 from __future__ import annotations
 
