@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from .dense import matching
 from .normalized import by_normalization
-from .problem import Problem, Sums, Terms
+from .pacmap import LocalMAPOptions, PACMAPOptions, localmap, pacmap, pacmap_steps
+from .problem import Inputs, Problem, Sums, Terms
 from .umap import n_epochs, umap
 
-__all__ = ["Problem", "Sums", "Terms", "by_normalization", "matching", "n_epochs", "umap"]
+__all__ = [
+    "Inputs", "LocalMAPOptions", "PACMAPOptions", "Problem", "Sums", "Terms", "by_normalization", "localmap",
+    "matching", "n_epochs", "pacmap", "pacmap_steps", "umap",
+]  # fmt: skip

@@ -9,6 +9,9 @@
 | Σᵢⱼ qᵢⱼ | not | `Mass` |
 | (m / n) Σᵢ degreeᵢ Σⱼ −log(1 − qᵢⱼ) | not: UMAP | `ExpectedRepulsion` |
 
+PaCMAP and LocalMAP have none of these: their terms are sums of a potential over pairs of cells, `PairSum` and
+`NearbyPairSum`.
+
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.
 """
@@ -17,6 +20,8 @@ from __future__ import annotations
 
 from .attraction import Attraction
 from .autograd import Autograd
+from .nearby import NearbyPairSum, nearby_pair_sum
+from .pairs import PairSum
 from .partition import Mass, Partition
 from .row_partition import RowPartition
 from .term import Force, Objective, Term
@@ -28,8 +33,11 @@ __all__ = [
     "ExpectedRepulsion",
     "Force",
     "Mass",
+    "NearbyPairSum",
     "Objective",
+    "PairSum",
     "Partition",
     "RowPartition",
     "Term",
+    "nearby_pair_sum",
 ]
