@@ -68,7 +68,7 @@ def _pairs(graph: KnnGraph, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scales(distances: np.ndarray) -> np.ndarray:
-    """Mean distance to the fourth to sixth neighbor, (n,) float64; to those of them a shorter row has, else its last."""
+    """Mean distance to the fourth to sixth neighbor, (n,) float64; a shorter row's to those of them, or its last."""
     ordered = np.sort(distances, axis=1)[:, :LAST].astype(np.float64)
     count = np.isfinite(ordered).sum(1)
     first = np.clip(count - 1, 0, FIRST)
