@@ -14,7 +14,7 @@ _NAMES = {
     "datasets": None, "get": None, "pl": None, "pp": None, "tl": None,
     "AffinityMatcher": "estimator", "NeighborEmbedding": "estimator",
     "InfoTSNE": "estimator", "LargeVis": "estimator", "NCTSNE": "estimator", "NegTSNE": "estimator",
-    "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
+    "LocalMAP": "estimator", "PACMAP": "estimator", "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
     "EntropicAffinity": "engine.affinity", "NormalizedGaussianAffinity": "engine.affinity",
     "NormalizedStudentAffinity": "engine.affinity", "PrecomputedAffinity": "engine.affinity",
     "SymmetricEntropicAffinity": "engine.affinity", "UMAPAffinity": "engine.affinity",

@@ -518,3 +518,49 @@ class LargeVis(_Method):
 
     _preset = "largevis"
     _options: ClassVar = {"n_negatives": None, "repulsion": None, "tolerance": None}
+
+
+class PACMAP(_Method):
+    """PaCMAP (Wang et al. 2021): near and mid-near pairs pull, far pairs push, in three phases.
+
+    Parameters
+    ----------
+    n_neighbors
+        Near pairs of a cell, the cell itself counted; None: 11, above 10 000 cells 15 more for each power of ten.
+    MN_ratio, FP_ratio
+        Mid-near and far pairs for each near pair, 0.5 and 2.
+    **common
+        As in `TSNE`; Adam at rate 1 where `optimizer` and `lr` are "auto", 450 steps. `early_exaggeration_coeff`,
+        `early_exaggeration_iter`, `exaggeration`, `affinity_out`, `kwargs_affinity_out` and `process_duplicates` have
+        no effect and are refused. Affinities alone, `affinity_in="precomputed"`, do not suffice.
+
+    Attributes
+    ----------
+    embedding_, n_iter_, history_, encoder_
+        As in `NeighborEmbedding`.
+    """
+
+    _preset = "pacmap"
+    _options: ClassVar = {"MN_ratio": None, "FP_ratio": None}
+
+
+class LocalMAP(_Method):
+    """LocalMAP (Wang et al. 2024): PaCMAP whose last phase pulls and pushes cells that are near in the embedding.
+
+    Parameters
+    ----------
+    n_neighbors, MN_ratio, FP_ratio
+        As in `PACMAP`.
+    low_dist_thres
+        Distance in the embedding within which far pairs are drawn anew, 10; half of it is the strength of the pull.
+    **common
+        As in `PACMAP`.
+
+    Attributes
+    ----------
+    embedding_, n_iter_, history_, encoder_
+        As in `NeighborEmbedding`.
+    """
+
+    _preset = "localmap"
+    _options: ClassVar = {"MN_ratio": None, "FP_ratio": None, "low_dist_thres": None}

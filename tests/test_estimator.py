@@ -36,6 +36,8 @@ LOSSES = ["square_loss", "cross_entropy_loss", "binary_cross_entropy_loss"]
 CLASSES = {
     "NeighborEmbedding": lambda **given: ne.NeighborEmbedding("entropic", "student", **({"max_iter": 20} | given)),
     "AffinityMatcher": lambda **given: ne.AffinityMatcher("entropic", "student", **({"max_iter": 20} | given)),
+    "PACMAP": lambda **given: ne.PACMAP(**({"max_iter": 20} | given)),
+    "LocalMAP": lambda **given: ne.LocalMAP(**({"max_iter": 20} | given)),
     "SNE": lambda **given: ne.SNE(**({"max_iter": 20} | given)),
     "TSNE": lambda **given: ne.TSNE(**({"max_iter": 20} | given)),
     "UMAP": lambda **given: ne.UMAP(**({"max_iter": 20} | given)),
@@ -136,6 +138,8 @@ CHECKED = [
     ne.UMAP(max_iter=30),
     ne.UMAP(max_iter=30, repulsion="sampled"),
     ne.SNE(max_iter=30),
+    ne.PACMAP(max_iter=30),
+    ne.LocalMAP(max_iter=30),
     ne.NeighborEmbedding("entropic", "student", max_iter=30),
     ne.AffinityMatcher("entropic", "student", max_iter=30),
     ne.NeighborEmbedding("precomputed", "student", max_iter=30),
@@ -179,6 +183,8 @@ def test_signatures_list_the_parameters():
     for kind, options in (
         (ne.TSNE, {"dof", "race", "tolerance"}),
         (ne.SNE, {"sigma", "tolerance"}),
+        (ne.PACMAP, {"MN_ratio", "FP_ratio"}),
+        (ne.LocalMAP, {"MN_ratio", "FP_ratio", "low_dist_thres"}),
         (ne.UMAP, {"a", "b", "min_dist", "spread", "negative_sample_rate", "repulsion", "exclude_neighbors"}),
     ):
         assert set(inspect.signature(kind).parameters) == (of_tool - of_anndata) | options
@@ -909,6 +915,9 @@ def test_n_jobs_changes_no_bit(make, pbmc):
         (ne.SNE, {}),
         (ne.SNE, {"sigma": 2.0, "perplexity": [5, 15], "max_iter": 30, "init": "spectral"}),
         (ne.SNE, {"affinity_in": ne.UniformAffinity(7), "max_iter": 30, "repulsion_strength": 0.7}),
+        (ne.PACMAP, {}),
+        (ne.PACMAP, {"MN_ratio": 1.0, "FP_ratio": 1.5, "n_neighbors": 8, "max_iter": 40, "init": START}),
+        (ne.LocalMAP, {"low_dist_thres": 5.0, "n_components": 3, "max_iter": 60, "random_state": 4}),
     ],
     ids=str,
 )

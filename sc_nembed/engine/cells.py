@@ -69,6 +69,11 @@ def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) ->
         features = checked_features(features, None)
         if features.shape[0] != n_cells:
             raise ValueError(f"`features` has {features.shape[0]} rows, but the source has {n_cells} cells.")
+    elif config.reads_features:
+        raise ValueError(
+            f"method={config.method!r} draws pairs by distances in a representation, and this source has none: pass "
+            "`features` to the engine, name `use_rep`, or add the representation that the graph was built from."
+        )
     if config.encoder is not None:
         check_encoder(config.encoder, raw, config.n_components)
         raw = as_input(config.encoder, raw)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from . import backend
-from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, UMAPAffinity, UniformAffinity
+from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, PACMAPAffinity, UMAPAffinity, UniformAffinity
 from .graph import AffinityMatrix
 from .initialization import NAMES as INIT_NAMES
 from .matching import resolve_loss
@@ -30,13 +30,17 @@ from .schedule import Schedule
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
 OF_PERPLEXITY = ("entropic", "symmetric_entropic")
-OF_NEIGHBORS = ("uniform", "umap")
+OF_NEIGHBORS = {
+    "pacmap": lambda counted: PACMAPAffinity(counted - 1), "umap": UMAPAffinity,
+    "uniform": lambda counted: UniformAffinity(counted - 1),
+}  # fmt: skip
 OF_METHODS = {
     "exclude_neighbors", "kwargs_loss", "loss_fn", "negative_sample_rate", "race", "repulsion", "tolerance",
 }  # fmt: skip
 NOT_RECORDED = {
-    "automatic", "dtype", "graph_affinity", "named_init_scaling", "options", "reads_weights", "schedule",
-    "entropic_cells", "of_method", "search_affinity", "usual_perplexity", "symmetric", "terms", "verbose",
+    "automatic", "dense", "dtype", "entropic_cells", "graph_affinity", "has_output", "named_init_scaling", "of_method",
+    "options", "reads_features", "reads_weights", "schedule", "search_affinity", "symmetric", "terms",
+    "usual_perplexity", "verbose",
 }  # fmt: skip
 
 
@@ -95,6 +99,9 @@ class EmbeddingConfig:
     graph_affinity: str = "uniform"  # for a finished graph where nothing is asked for
     reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
     symmetric: bool = True  # P symmetrised; else as it is defined
+    dense: bool = False  # the loss is over matrices of cells by cells
+    has_output: bool = True  # the loss is between P and an output affinity
+    reads_features: bool = False  # the method needs a representation beside P
     named_init_scaling: float | str = 1e-4
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     terms: Callable[..., Any] | None = None  # of `engine.objective`
@@ -121,21 +128,27 @@ class EmbeddingConfig:
     @property
     def is_dense(self) -> bool:
         """Whether the loss is over dense matrices, by autograd."""
-        return not self.symmetric or isinstance(self.output_affinity(), CallableAffinity)
+        return self.dense or isinstance(self.output_affinity(), CallableAffinity)
 
     @property
     def is_automatic(self) -> bool:
         """Whether the optimizer is the method's own."""
         return isinstance(self.optimizer, str) and self.optimizer == "auto"
 
-    def output_affinity(self) -> OutputAffinity:
+    def output_affinity(self) -> OutputAffinity | CallableAffinity | None:
+        """Kernel and normalization; None for a method without."""
+        if not self.has_output:
+            return None
         return resolve_output_affinity(self.affinity_out, self.kwargs_affinity_out)
 
-    def input_affinity(self, *, searching: bool, n_obs: int) -> InputAffinity:
-        """The input affinity for a new search (`searching`) or a finished graph."""
+    def input_affinity(self, *, searching: bool, n_obs: int, n_held: int | None = None) -> InputAffinity:
+        """The input affinity for a new search (`searching`) or a finished graph that holds `n_held` neighbors."""
         given = self.affinity_in
         if given is None or isinstance(given, str):
-            return self._named_affinity((given or self._usual_affinity(searching, n_obs)).lower(), searching, n_obs)
+            name = (given or self._usual_affinity(searching, n_obs)).lower()
+            if name == "pacmap" and self.n_neighbors is None and self.perplexity is None:
+                return PACMAPAffinity(min(pacmap_neighbors(n_obs), n_held or n_obs))
+            return self._named_affinity(name, searching, n_obs)
         for name in ("perplexity", "n_neighbors") if searching else ("perplexity",):
             if getattr(self, name) is not None:
                 raise ValueError(f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters.")
@@ -165,8 +178,7 @@ class EmbeddingConfig:
             if searching and self.n_neighbors is not None and name != "entropic":
                 raise ValueError(f"`n_neighbors` has no effect with `affinity_in={name!r}`, which is of all pairs.")
             return AFFINITIES[name]()
-        counted = min(self.n_neighbors, n_obs)
-        return UniformAffinity(counted - 1) if name == "uniform" else UMAPAffinity(counted)
+        return OF_NEIGHBORS[name](min(self.n_neighbors, n_obs))
 
     def to_record(self) -> dict[str, Any]:
         """Parameters as plain values that h5ad and zarr can hold; None is dropped."""
@@ -181,6 +193,12 @@ class EmbeddingConfig:
     def option_names(self) -> tuple[str, ...]:
         """Names of the options of the method."""
         return (*self.options, *(() if self.of_method is None else vars_of(self.of_method)))
+
+
+def pacmap_neighbors(n_obs: int) -> int:
+    """Near pairs of a cell in PaCMAP: 10, above 10 000 cells 15 more for each power of ten, of few cells fewer."""
+    k = 10 if n_obs <= 10_000 else round(10 + 15 * (math.log10(n_obs) - 4))
+    return max(1, min(k, int(n_obs / 3.5)))  # half as many mid-near and twice as many far pairs are other cells
 
 
 def vars_of(options: Any) -> dict[str, Any]:
@@ -214,7 +232,8 @@ def _check_numbers(config: EmbeddingConfig) -> None:
     _number(config, "negative_sample_rate", "an integer of at least 1", lambda value: value >= 1, whole=True)
     if config.lr != "auto":
         _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
-        if config.is_automatic and config.repulsion != "sampled" and config.lr > 10:
+        preconditioned = config.is_automatic and isinstance(config.automatic, PreconditionedNesterov)
+        if preconditioned and config.repulsion != "sampled" and config.lr > 10:
             raise ValueError(
                 f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since "
                 "each gradient is divided by its curvature. Rates in the hundreds belong to plain gradient descent: "
@@ -229,6 +248,9 @@ def _check_combinations(config: EmbeddingConfig) -> None:
             f"`perplexity` has no effect with method={config.method!r}, whose input affinity is "
             f"{config.search_affinity!r}: use `n_neighbors`, or `affinity_in='entropic'`."
         )
+    for name in ("affinity_out", "kwargs_affinity_out"):
+        if not config.has_output and getattr(config, name) is not None:
+            raise ValueError(f"`{name}` has no effect with method={config.method!r}, whose loss has none.")
     if config.repulsion not in (None, "expected", "sampled"):
         raise ValueError(f"Unknown `repulsion` {config.repulsion!r}; available: ['expected', 'sampled'].")
     if config.exclude_neighbors and config.repulsion != "sampled":

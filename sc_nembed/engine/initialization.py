@@ -79,6 +79,7 @@ def spectral(matrix: AffinityMatrix, n_components: int, seed: int) -> Tensor:
         (matrix.weights.cpu().double().numpy(), matrix.indices.cpu().numpy(), matrix.indptr.cpu().numpy()),
         shape=(matrix.n_rows, matrix.n_cols),
     )
+    graph = (graph + graph.T) / 2  # P may be as it is defined
     n_pieces, piece = connected_components(graph, directed=False)
     sizes = np.bincount(piece)
     start = np.empty((matrix.n_rows, n_components))

@@ -50,6 +50,8 @@ def participants(matrix: AffinityMatrix) -> Participants:
         Where no cell has a neighbor.
     """
     has_neighbors = matrix.degrees() > 0
+    if not has_neighbors.all():
+        has_neighbors[matrix.indices.long()] = True  # where P is not symmetric: cells that are neighbors of others
     n_alone = int((~has_neighbors).sum())
     if n_alone == 0:
         return Participants(matrix, None)

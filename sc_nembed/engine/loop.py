@@ -42,6 +42,7 @@ class Rules:
     max_grad_norm: float | None = None  # gradients longer than this are shortened to it
     callbacks: tuple[Callback, ...] = ()
     complete: Callable[[Tensor], Tensor] = lambda positions: positions  # adds the cells that take no part
+    bounded: bool = False  # the loss has an upper bound: a large one is no explosion
     interruptible: bool = False  # the first Ctrl-C ends the run and keeps the embedding
 
 
@@ -141,7 +142,8 @@ class _Run:
         state, loss = self.state, self._loss(forces)
         gradient, _ = weighted_sum([(state.setting.weights[name], force) for name, force in forces.items()])
         grad_norm = reductions.norm(gradient)
-        if not math.isfinite(loss) or not math.isfinite(grad_norm) or loss > 2 * abs(state.start_loss) + 10:
+        exploded = not self.rules.bounded and loss > 2 * abs(state.start_loss) + 10
+        if not math.isfinite(loss) or not math.isfinite(grad_norm) or exploded:
             return False
         row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
         row |= {"exaggeration": exaggeration(state.setting)}

@@ -1,4 +1,4 @@
-"""The phases of each method, functions of a configuration and P; `benchmarks/tsne_quality.py` measures what they reach."""
+"""The phases of each method, functions of a configuration and P; `benchmarks/quality.py` measures what they reach."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from .config import EmbeddingConfig
 from .graph import AffinityMatrix
-from .objective import n_epochs
+from .objective import n_epochs, pacmap_steps
 from .optimizer import auto_rate
 from .schedule import Phase, Ramp, Schedule
 
@@ -54,14 +54,37 @@ def of_drawn(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Sch
 
 def plain(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
     """One phase, one weight: for losses that know no exaggeration."""
-    for name in ("early_exaggeration_coeff", "early_exaggeration_iter", "exaggeration"):
-        if getattr(config, name) not in (None, 0):
-            raise ValueError(f"`{name}` has no effect with method={config.method!r}, which knows no exaggeration.")
+    _check_no_exaggeration(config)
     if config.repulsion_strength != 1:
         raise ValueError(f"`repulsion_strength` has no effect with method={config.method!r}, whose loss is one term.")
     automatic = auto_rate(matrix.n_rows, 1.0) if _is_scaled(config) else 1.0
     momentum = 0.8 if _takes_momentum(config) else None
     return Schedule((((Phase("matching", config.max_iter, {"loss": 1.0}, _rate(config, automatic), momentum)),),))
+
+
+def of_pacmap(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """Global arrangement, transition, local structure: 100, 100 and 250 steps (Wang et al. 2021), or such shares."""
+    return _three_phases(config, {"near": 1.0})
+
+
+def of_localmap(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """PaCMAP's, with the local pull in the last phase (Wang et al. 2024)."""
+    return _three_phases(config, {"near": 0.0, "local_near": 1.0})
+
+
+def _three_phases(config: EmbeddingConfig, last: dict[str, float]) -> Schedule:
+    """The weight of mid-near pairs falls from 1000 on a line that reaches 3 with the second phase."""
+    _check_no_exaggeration(config)
+    first, second, third = pacmap_steps(config)
+    usual = {"far": float(config.repulsion_strength)} | dict.fromkeys(last, 0.0)
+    falling = Ramp(1000.0, 1000.0 + (3.0 - 1000.0) * (first - 1) / max(first, 1))
+    rate, momentum = _rate(config, 1.0), 0.8 if _takes_momentum(config) else None
+    phases = (
+        Phase("global arrangement", first, usual | {"near": 2.0, "mid_near": falling}, rate, momentum),
+        Phase("transition", second, usual | {"near": 3.0, "mid_near": 3.0}, rate, momentum),
+        Phase("local structure", third, usual | last | {"mid_near": 0.0}, rate, momentum),
+    )
+    return Schedule((tuple(phase for phase in phases if phase.n_steps),))
 
 
 def of_umap(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
@@ -95,6 +118,12 @@ def _epochs(config: EmbeddingConfig, n_steps: int, n_early: int, early: float, l
         if end > begin:
             phases.append(Phase(name, end - begin, _weights(config, coeff), Ramp(rates[begin], rates[end - 1])))
     return tuple(phases)
+
+
+def _check_no_exaggeration(config: EmbeddingConfig) -> None:
+    for name in ("early_exaggeration_coeff", "early_exaggeration_iter", "exaggeration"):
+        if getattr(config, name) not in (None, 0):
+            raise ValueError(f"`{name}` has no effect with method={config.method!r}, which knows no exaggeration.")
 
 
 def _weights(config: EmbeddingConfig, exaggeration: float | Ramp) -> dict[str, float | Ramp]:

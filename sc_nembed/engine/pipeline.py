@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import backend, memory, objective, race
-from .affinity import EntropicAffinity, InputAffinity
+from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity
 from .callbacks import Callback, progress_bar
 from .cells import Cells, Given, Source, cells_of, checked, n_obs_of, processes_duplicates
 from .config import EmbeddingConfig
@@ -75,7 +75,7 @@ def embed(
                 graph = nearest_neighbors(graph.to(device), k, metric=metric, method=resolved["neighbors"])
         with _timed(seconds, "affinity" if affinity is not None else None):
             cells = cells_of(config, given, affinity, graph)
-        n_neighbors = graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None  # the cell itself counted
+        n_neighbors = _neighbors_used(affinity, graph)
         del graph  # one that was searched here is as large as P
         with _timed(seconds, "init"):
             start, scaling, init = _start(config, cells)
@@ -127,7 +127,8 @@ def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffin
     searching, n_obs = isinstance(source, Tensor), n_obs_of(source)
     if isinstance(source, AffinityMatrix):
         return None, 0
-    affinity = config.input_affinity(searching=searching, n_obs=n_obs)
+    n_held = source.n_neighbors if isinstance(source, KnnGraph) else None
+    affinity = config.input_affinity(searching=searching, n_obs=n_obs, n_held=n_held)
     k = affinity.n_neighbors(n_obs) if searching else 0
     if not k or not isinstance(affinity, EntropicAffinity):
         return affinity, k
@@ -144,6 +145,14 @@ def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffin
             stacklevel=3,
         )
     return EntropicAffinity(lowered if len(lowered) > 1 else lowered[0]), k
+
+
+def _neighbors_used(affinity: InputAffinity | None, graph: Source) -> int | None:
+    """Neighbors of each cell that P was made of, the cell itself counted."""
+    if not isinstance(graph, KnnGraph):
+        return None
+    chosen = affinity.k if isinstance(affinity, PACMAPAffinity) else graph.n_neighbors
+    return min(chosen, graph.n_neighbors) + 1
 
 
 def _check_size(given: Given, k: int) -> None:
@@ -192,8 +201,9 @@ def _problem(
 ) -> objective.Problem:
     """What is minimised, with an encoder's optimizer where there is one."""
     counts = None if cells.counts is None else cells.counts.to(start)
+    inputs = objective.Inputs(cells.matrix.to(start.device), cells.features, counts)
     sums = objective.Sums(config, cells.matrix.n_rows, start.device, config.dtype)
-    problem = config.terms(config, cells.matrix.to(start.device), counts, sums)
+    problem = config.terms(config, inputs, sums)
     _check_backend(config, sums.chosen, searched=searched)
     resolved |= sums.chosen
     if config.encoder is None:
@@ -238,5 +248,6 @@ def _rules(config: EmbeddingConfig, cells: Cells, problem: objective.Problem, ma
         scheduler=resolve_scheduler(config.scheduler, config.scheduler_kwargs),
         scheduler_kwargs=config.scheduler_kwargs,
         complete=cells.complete,
+        bounded=problem.bounded,
         interruptible=backend.in_ipython(),
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import objective, phases
+from .adam import Adam
 from .config import EmbeddingConfig
 from .objective.contrastive import ContrastOptions, InfoNCEOptions, NCEOptions, NegativeSamplingOptions
 from .optimizer import PreconditionedNesterov
@@ -139,6 +140,51 @@ def info_tsne() -> EmbeddingConfig:
     )
 
 
+def pacmap() -> EmbeddingConfig:
+    """PaCMAP (Wang et al. 2021): pulls between near and mid-near pairs, a push between far ones; three phases, by Adam.
+
+    11 neighbors, the cell itself counted, up to 10 000 cells, and 15 more for each power of ten above; `MN_ratio`
+    mid-near and `FP_ratio` far pairs for each of them. Needs a representation, whose scale does not matter. The code of
+    the authors first scales it to a range of 1, and takes 100 principal components where it has more variables; this
+    does neither. `max_iter` steps are shared out between the phases as 100, 100 and 250 are.
+    """
+    return EmbeddingConfig(
+        method="pacmap",
+        schedule=phases.of_pacmap,
+        terms=objective.pacmap,
+        of_method=objective.PACMAPOptions(),
+        **_of_pairs(),
+    )
+
+
+def localmap() -> EmbeddingConfig:
+    """LocalMAP (Wang et al. 2024): PaCMAP whose last phase pulls harder on near pairs at hand, and pushes nearby ones.
+
+    In that phase far pairs are drawn anew every ten steps, among cells within `low_dist_thres` in the embedding; the
+    pull is multiplied by half of that over the distance.
+    """
+    return EmbeddingConfig(
+        method="localmap",
+        schedule=phases.of_localmap,
+        terms=objective.localmap,
+        of_method=objective.LocalMAPOptions(),
+        **_of_pairs(),
+    )
+
+
+def _of_pairs() -> dict[str, Any]:
+    """What PaCMAP and LocalMAP have in common."""
+    return {
+        "affinity_out": None,
+        "has_output": False,
+        "search_affinity": "pacmap",
+        "graph_affinity": "pacmap",
+        "symmetric": False,
+        "reads_features": True,
+        "automatic": Adam(),
+    }
+
+
 def neighbor_embedding() -> EmbeddingConfig:
     """Any input and output affinity, nothing chosen: what the class `NeighborEmbedding` starts from."""
     return EmbeddingConfig(
@@ -159,6 +205,7 @@ def affinity_matcher() -> EmbeddingConfig:
         lr=1.0,
         max_iter=1000,
         symmetric=False,
+        dense=True,
         schedule=phases.plain,
         terms=objective.matching,
         options=("kwargs_loss", "loss_fn"),
@@ -171,7 +218,9 @@ METHODS = {
     "largevis": largevis,
     "nctsne": nc_tsne,
     "negtsne": neg_tsne,
+    "localmap": localmap,
     "neighborembedding": neighbor_embedding,
+    "pacmap": pacmap,
     "sne": sne,
     "tsne": tsne,
     "umap": umap,

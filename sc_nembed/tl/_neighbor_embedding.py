@@ -80,8 +80,9 @@ def neighbor_embedding(
     adata
         Annotated data matrix, cells in rows. A view becomes an actual AnnData; its parent is not touched.
     method
-        "tsne", "umap", "sne", "neighbor_embedding" (any pair of affinities) or "affinity_matcher" (a loss between two
-        dense affinities); case and hyphens do not matter. Or an `EmbeddingConfig` made by `sc_nembed.engine.presets`.
+        "tsne", "umap", "sne", "pacmap", "localmap", "neighbor_embedding" (any pair of affinities) or "affinity_matcher"
+        (a loss between two dense affinities); case and hyphens do not matter. Or an `EmbeddingConfig` made by
+        `sc_nembed.engine.presets`.
     use_rep, n_pcs
         Search neighbors in this representation, a key of `.obsm` or "X", of which the first `n_pcs` columns are used;
         `n_pcs` alone takes `X_pca`, and `n_pcs=0` means X.
@@ -91,7 +92,7 @@ def neighbor_embedding(
     obsp
         Use this matrix of weights (large = near) of `.obsp` as P, symmetrised and normalised.
     affinity_in
-        Input affinity: "entropic", "symmetric_entropic", "uniform", "umap", "normalized_gaussian",
+        Input affinity: "entropic", "symmetric_entropic", "uniform", "umap", "pacmap", "normalized_gaussian",
         "normalized_student", "precomputed" (with `obsp`), an input affinity such as `sc_nembed.EntropicAffinity(30)`,
         or a sparse or dense matrix of weights, cells by cells.
     affinity_out, kwargs_affinity_out
@@ -104,17 +105,19 @@ def neighbor_embedding(
         not given, t-SNE and SNE take 30, but above 200 000 cells the uniform affinities of 15 neighbors.
     n_neighbors
         Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named
-        graph: keep that many.
+        graph: keep that many. PaCMAP and LocalMAP choose them, 11 by default, among 50 more.
     metric
         "euclidean" (default) or "cosine", for a new search.
     n_components
         Number of dimensions, 2 by default. Other numbers use exact sums, up to 50 000 cells.
     lr
         Learning rate: a number, constant, or "auto". With `optimizer="auto"` it is dimensionless, about 1. Alias
-        `learning_rate`. Of UMAP's sampled epochs it is the first rate, from which they fall to 0.
+        `learning_rate`. Of UMAP's sampled epochs it is the first rate, from which they fall to 0. PaCMAP's and
+        LocalMAP's is Adam's, 1.
     optimizer, optimizer_kwargs
-        "auto" (preconditioned Nesterov), "DeltaBarDelta" (openTSNE's), or any optimizer of torch by name or class; and
-        its arguments (for SGD, "auto" means momentum 0.5 in early exaggeration and 0.8 after).
+        "auto" (preconditioned Nesterov; Adam for PaCMAP and LocalMAP), "DeltaBarDelta" (openTSNE's), or any optimizer
+        of torch by name or class; and its arguments (for SGD, "auto" means momentum 0.5 in early exaggeration and 0.8
+        after).
     scheduler, scheduler_kwargs
         Learning-rate scheduler of torch by name or class, stepped once a step and made anew in each phase, and its
         arguments; "none" for none. `LinearLR` without arguments runs from 1 to 0 over the phase.
@@ -122,7 +125,8 @@ def neighbor_embedding(
         Stop at a check where the Frobenius norm of the gradient is below; 0 never stops.
     max_iter
         All steps of the path kept: 150 by default, 100 for UMAP, 750 with another optimizer than "auto"; the sampled
-        epochs of UMAP are 500 up to 10 000 cells and 200 above.
+        epochs of UMAP are 500 up to 10 000 cells and 200 above. 450 for PaCMAP and LocalMAP, whose phases take 100, 100
+        and 250 of them, or the same shares of another number.
     check_interval
         Steps between two checks (history, progress bar, callbacks, stop rules), 10 by default.
     init
@@ -137,9 +141,9 @@ def neighbor_embedding(
         bring it down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. UMAP has none
         by default. Alias `early_exaggeration`.
     exaggeration
-        λ of the last phase, 1 by default.
+        λ of the last phase, 1 by default. PaCMAP and LocalMAP know no exaggeration.
     repulsion_strength
-        ρ, 1 by default.
+        ρ, 1 by default; for PaCMAP and LocalMAP the weight of far pairs.
     process_duplicates
         Embed equal rows of a representation once, with their number as weight. Off by default, and for graphs and
         matrices, which say themselves what equal cells are to each other.
@@ -175,8 +179,10 @@ def neighbor_embedding(
         200 000 cells whose schedule is left alone); `tolerance`, relative error of the forces on the grid. SNE:
         `sigma`, `tolerance`.
         UMAP: `min_dist` (0.5) and `spread` (1), or `a` and `b`; `negative_sample_rate` (5); `repulsion`, "expected"
-        (default: without sampling) or "sampled", then `exclude_neighbors`. Affinity matcher: `loss_fn`
-        ("square_loss", "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and log Q), `kwargs_loss`.
+        (default: without sampling) or "sampled", then `exclude_neighbors`. PaCMAP: `MN_ratio` (0.5) and `FP_ratio` (2),
+        mid-near and far pairs for each near one. LocalMAP: the same, and `low_dist_thres` (10), the distance in the
+        embedding within which far pairs are drawn anew. Affinity matcher: `loss_fn` ("square_loss",
+        "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and log Q), `kwargs_loss`.
 
     Returns
     -------
@@ -200,13 +206,16 @@ def neighbor_embedding(
     `n_neighbors` or `metric` ask for a new search, then the representation that graph was built from, (5)
     `.obsm["X_pca"]`, else a PCA of X with a warning. Of a graph t-SNE reads the pattern of its distances, 1/k per row
     and symmetrised, unless a perplexity is asked for; what was used is logged and recorded. Cells without neighbors are
-    set around the others. UMAP takes the connectivities of a graph as they are.
+    set around the others. UMAP takes the connectivities of a graph as they are. PaCMAP and LocalMAP choose near pairs
+    among the neighbors of a graph, and draw mid-near ones by distances in the representation it was built from, else
+    `X_pca`.
 
     References
     ----------
     Hinton & Roweis (2002) NIPS 15; van der Maaten & Hinton (2008) JMLR 9:2579; McInnes, Healy & Melville (2018)
     arXiv:1802.03426; Linderman et al. (2019) Nat. Methods 16:243; Kobak & Berens (2019) Nat. Commun. 10:5416; Damrich &
-    Hamprecht (2021) NeurIPS 34; Böhm, Berens & Kobak (2022) JMLR 23:95.
+    Hamprecht (2021) NeurIPS 34; Wang, Huang, Rudin & Shaposhnik (2021) JMLR 22:201; Böhm, Berens & Kobak (2022) JMLR
+    23:95; Wang et al. (2024) arXiv:2412.15426.
 
     Examples
     --------

@@ -267,7 +267,7 @@ class Linear(torch.nn.Module):
         return features @ self.matrix.T
 
 
-@pytest.mark.parametrize("preset", ["tsne", "sne", "umap", "affinitymatcher"])
+@pytest.mark.parametrize("preset", ["tsne", "sne", "umap", "pacmap", "localmap", "affinitymatcher"])
 def test_embedding_is_what_the_trained_encoder_makes_of_the_features(features, preset):
     encoder = Linear()
     before = encoder.matrix.detach().clone()

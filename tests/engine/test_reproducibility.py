@@ -18,7 +18,7 @@ from sc_nembed.engine.initialization import NAMES, start_positions
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.pipeline import embed
-from sc_nembed.engine.presets import sne, tsne, umap
+from sc_nembed.engine.presets import localmap, pacmap, sne, tsne, umap
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, ExpectedRepulsion, Mass, Partition, RowPartition
 from sc_nembed.engine.world import SERIAL
@@ -158,6 +158,8 @@ RUNS = {
         "preset": umap, "repulsion": "sampled", "exclude_neighbors": True, "max_iter": 30, "n_components": 3,
     },
     "SNE": {"preset": sne, "max_iter": 60},
+    "PaCMAP": {"preset": pacmap, "max_iter": 60},
+    "LocalMAP": {"preset": localmap, "max_iter": 60},
     "duplicates": {"process_duplicates": True, "max_iter": 60},
 }  # fmt: skip
 

@@ -8,6 +8,7 @@
 | symmetric_entropic | `SymmetricEntropicAffinity(perplexity)` | all pairs' distances | 1 |
 | normalized_gaussian | `NormalizedGaussianAffinity(sigma, normalization)` | all pairs' distances | 1, or as it comes |
 | normalized_student | `NormalizedStudentAffinity(dof, normalization)` | all pairs' distances | 1, or as it comes |
+| pacmap | `PACMAPAffinity(k)` | distances | 1 |
 | precomputed | `PrecomputedAffinity(matrix)` | weights | 1 |
 
 An input affinity is a frozen dataclass with `n_neighbors(n_obs)`, the neighbors it wants, and `__call__(graph,
@@ -24,14 +25,15 @@ from torch import Tensor
 from ..graph import AffinityMatrix, KnnGraph
 from ._all_pairs import NormalizedGaussianAffinity, NormalizedStudentAffinity
 from ._graph import EntropicAffinity, UMAPAffinity, UniformAffinity, uniform_rows
+from ._pacmap import PACMAPAffinity
 from ._precomputed import PrecomputedAffinity, as_affinity, checked_weights
 from ._symmetric_entropic import SymmetricEntropicAffinity
 from ._symmetrize import symmetrize
 
 __all__ = [
     "AFFINITIES", "EntropicAffinity", "InputAffinity", "NormalizedGaussianAffinity", "NormalizedStudentAffinity",
-    "PrecomputedAffinity", "SymmetricEntropicAffinity", "UMAPAffinity", "UniformAffinity", "as_affinity",
-    "checked_weights", "symmetrize", "uniform_rows",
+    "PACMAPAffinity", "PrecomputedAffinity", "SymmetricEntropicAffinity", "UMAPAffinity", "UniformAffinity",
+    "as_affinity", "checked_weights", "symmetrize", "uniform_rows",
 ]  # fmt: skip
 
 
@@ -54,6 +56,7 @@ AFFINITIES = {
     "entropic": EntropicAffinity,
     "normalized_gaussian": NormalizedGaussianAffinity,
     "normalized_student": NormalizedStudentAffinity,
+    "pacmap": PACMAPAffinity,
     "precomputed": PrecomputedAffinity,
     "symmetric_entropic": SymmetricEntropicAffinity,
     "umap": UMAPAffinity,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from .contrastive import info_nce, largevis, nce, negative_sampling
 from .dense import matching
 from .normalized import by_normalization
-from .problem import Problem, Sums, Terms
+from .pacmap import LocalMAPOptions, PACMAPOptions, localmap, pacmap, pacmap_steps
+from .problem import Inputs, Problem, Sums, Terms
 from .umap import n_epochs, umap
 
 __all__ = [
-    "Problem", "Sums", "Terms", "by_normalization", "info_nce", "largevis", "matching", "n_epochs", "nce",
-    "negative_sampling", "umap",
+    "Inputs", "LocalMAPOptions", "PACMAPOptions", "Problem", "Sums", "Terms", "by_normalization", "info_nce",
+    "largevis", "localmap", "matching", "n_epochs", "nce", "negative_sampling", "pacmap", "pacmap_steps", "umap",
 ]  # fmt: skip

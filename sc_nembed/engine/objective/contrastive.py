@@ -12,7 +12,7 @@ from ..graph import AffinityMatrix
 from ..kernel import Kernel, NoiseRepulsion, Rational, RationalRepulsion, StudentT
 from ..output_affinity import OutputAffinity
 from ..terms import NCE, Attraction, DrawnContrast, Edges, ExpectedContrast, InfoNCE, Term
-from .problem import Problem, Sums
+from .problem import Inputs, Problem, Sums
 
 LARGEVIS_CLIP = 5.0  # the largest force of a pair, as in LargeVis
 
@@ -74,34 +74,35 @@ def _check_negatives(n_negatives: int) -> None:
         raise ValueError(f"`n_negatives` must be an integer of at least 1; got {n_negatives!r}.")
 
 
-def negative_sampling(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
+def negative_sampling(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """−Σ P log(q / (q + noise)) and the repulsion from noise, q Student's kernel."""
     _kernel(config, only_student=True)
-    noise = config.of_method.noise(matrix.n_rows)
-    attraction = Attraction(matrix, Rational(noise / (1 + noise), 1.0))
-    return _contrast(config, attraction, NoiseRepulsion(noise), counts, sums)
+    noise = config.of_method.noise(inputs.matrix.n_rows)
+    attraction = Attraction(inputs.matrix, Rational(noise / (1 + noise), 1.0))
+    return _contrast(config, attraction, NoiseRepulsion(noise), inputs.counts, sums)
 
 
-def largevis(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
+def largevis(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """−Σ P log q and −log(1 − q) of pairs that are drawn, q Student's kernel."""
     kernel = _kernel(config, only_student=True)
     potential = RationalRepulsion(1.0, 1.0, LARGEVIS_CLIP / config.repulsion_strength)
-    return _contrast(config, Attraction(matrix, kernel), potential, counts, sums)
+    return _contrast(config, Attraction(inputs.matrix, kernel), potential, inputs.counts, sums)
 
 
-def nce(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
+def nce(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """−Σ P log q, and the rest of noise-contrastive estimation, whose noise is learned."""
+    matrix = inputs.matrix
     edges = Edges(matrix, _kernel(config, only_student=True))
     pairs = _pairs(config, matrix, sums)
     repulsion = NCE(edges, matrix.row_mass * (config.of_method.n_negatives / pairs.n_negatives), pairs)
-    return _problem(config, Attraction(matrix, edges.kernel), repulsion)
+    return _problem(config, Attraction(edges.matrix, edges.kernel), repulsion)
 
 
-def info_nce(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
+def info_nce(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """−Σ P log q, and the logarithms of InfoNCE's denominators."""
-    edges = Edges(matrix, _kernel(config))
-    repulsion = InfoNCE(edges, _pairs(config, matrix, sums), config.of_method.with_positive)
-    return _problem(config, Attraction(matrix, edges.kernel), repulsion)
+    edges = Edges(inputs.matrix, _kernel(config))
+    repulsion = InfoNCE(edges, _pairs(config, inputs.matrix, sums), config.of_method.with_positive)
+    return _problem(config, Attraction(edges.matrix, edges.kernel), repulsion)
 
 
 def _contrast(

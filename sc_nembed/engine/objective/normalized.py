@@ -10,14 +10,14 @@ from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix
 from ..output_affinity import CallableAffinity
 from ..terms import Attraction, Autograd, Mass, Objective, Partition, RowPartition
-from .problem import Problem, Sums, check_dense
+from .problem import Inputs, Problem, Sums, check_dense
 
 EXACT_ROWS = 2_000  # cells up to which SNE sums exactly: its embeddings are small, and so are their grids
 
 
-def by_normalization(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
+def by_normalization(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """Attraction along P, and the repulsion that the normalization of the output affinity asks for."""
-    output = config.output_affinity()
+    matrix, counts, output = inputs.matrix, inputs.counts, config.output_affinity()
     strength = {"attraction": 1.0, "repulsion": float(config.repulsion_strength)}
     sums_to_one = abs(matrix.total - 1) < 1e-6
     divergence = -reductions.entropy(matrix.weights) if sums_to_one and counts is None else None

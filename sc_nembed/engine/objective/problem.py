@@ -18,6 +18,25 @@ from ..world import SERIAL
 DENSE_CELLS = 10_000  # cells above which a loss over dense matrices is refused: several of 400 MB each
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a method is given of the cells.
+
+    Attributes
+    ----------
+    matrix
+        P, on the device of the run.
+    features
+        (n, d) float32 on the CPU; None where there is no representation.
+    counts
+        (n,) number of cells that each row stands for; None where it is one each.
+    """
+
+    matrix: AffinityMatrix
+    features: Tensor | None = None
+    counts: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is minimised.
@@ -32,12 +51,15 @@ class Problem:
         Σ P log P where P and Q are distributions over all pairs, so that the loss is their divergence; else None.
     optimizer
         One that belongs to the method, instead of the configuration's; else None.
+    bounded
+        Whether the loss has an upper bound, so that a large one is no explosion.
     """
 
     objective: Objective
     strength: dict[str, float]
     offset: float | None = None
     optimizer: Optimizer | None = None
+    bounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,7 @@ class Sums:
         )  # fmt: skip
 
 
-Terms = Callable[[EmbeddingConfig, AffinityMatrix, "Tensor | None", Sums], Problem]
+Terms = Callable[[EmbeddingConfig, Inputs, Sums], Problem]
 
 
 def check_dense(matrix: AffinityMatrix) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from .. import reductions
 from ..config import EmbeddingConfig
@@ -14,12 +13,12 @@ from ..kernel import Rational, RationalRepulsion
 from ..output_affinity import OutputAffinity
 from ..sampled import SampledEpochs
 from ..terms import Attraction, ExpectedRepulsion
-from .problem import Problem, Sums
+from .problem import Inputs, Problem, Sums
 
 
-def umap(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
+def umap(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """UMAP: edges too weak to be sampled once are dropped, and the largest weight is 1."""
-    matrix = _strong_edges(matrix, n_epochs(config, matrix.n_rows))
+    matrix = _strong_edges(inputs.matrix, n_epochs(config, inputs.matrix.n_rows))
     output = config.output_affinity()
     if not isinstance(output, OutputAffinity) or not isinstance(output.kernel, Rational) or output.normalization:
         raise ValueError(
@@ -32,7 +31,7 @@ def umap(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None,
     degree = matrix.row_sums().to(sums.dtype)
     objective = {
         "attraction": Attraction(matrix, kernel),
-        "repulsion": ExpectedRepulsion(plan, degree, float(config.negative_sample_rate), counts),
+        "repulsion": ExpectedRepulsion(plan, degree, float(config.negative_sample_rate), inputs.counts),
     }
     strength = {"attraction": 1.0, "repulsion": float(config.repulsion_strength)}
     if config.repulsion != "sampled":

@@ -12,6 +12,9 @@
 | Σᵢⱼ pᵢⱼ log(qᵢⱼ + Σₖ qᵢₖ), k drawn | not: InfoNCE | `InfoNCE` |
 | Σᵢⱼ pᵢⱼ log(qᵢⱼ + ν) + Σᵢ rᵢ Σₖ log(1 + qᵢₖ / ν), k drawn | not: NCE | `NCE` |
 
+PaCMAP and LocalMAP have none of these: their terms are sums of a potential over pairs of cells, `PairSum` and
+`NearbyPairSum`.
+
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.
 """
@@ -22,6 +25,8 @@ from .attraction import Attraction
 from .autograd import Autograd
 from .contrast import DrawnContrast, ExpectedContrast
 from .denominators import NCE, Edges, InfoNCE
+from .nearby import NearbyPairSum, nearby_pair_sum
+from .pairs import PairSum
 from .partition import Mass, Partition
 from .row_partition import RowPartition
 from .term import Force, Objective, Term
@@ -38,8 +43,11 @@ __all__ = [
     "Force",
     "InfoNCE",
     "Mass",
+    "NearbyPairSum",
     "Objective",
+    "PairSum",
     "Partition",
     "RowPartition",
     "Term",
+    "nearby_pair_sum",
 ]

@@ -25,6 +25,7 @@ from ..fused import denominators as fused
 from ..fused.kernels import shape_of
 from ..graph import AffinityMatrix
 from ..kernel import Kernel, NoiseRepulsion, StudentT
+from .attraction import unsigned
 from .partition import flat_curvature
 from .term import Force, Term
 
@@ -47,10 +48,7 @@ class Edges:
 
     @cached_property
     def _unsigned(self) -> tuple[np.ndarray, ...]:
-        indptr, indices, weights = (
-            backend.as_array(part) for part in (self.matrix.indptr, self.matrix.indices, self.matrix.weights)
-        )
-        return indptr.view(np.uint64), indices.view(np.uint32), weights
+        return unsigned(self.matrix)
 
     def gradient(self, positions: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (n, d) of Σᵢⱼ pᵢⱼ log(qᵢⱼ + dᵢ) at fixed d (n,), and its derivatives with respect to d, (n,)."""

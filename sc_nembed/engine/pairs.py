@@ -1,0 +1,150 @@
+"""The pairs of PaCMAP (Wang et al. 2021) and LocalMAP (Wang et al. 2024): which cells act on each other.
+
+| pairs | partners of a cell |
+|---|---|
+| near | its neighbors in P, with the weights that P gives them |
+| mid-near | the second nearest in the data of six others drawn, again and again |
+| far | others drawn that are not its neighbors |
+| far, nearby | the same, drawn anew among those within some distance in the embedding |
+
+No cell is its own partner, and none is drawn twice for a cell; but two cells may be partners of each other, and then
+are two pairs. A sum over pairs runs over a symmetric matrix that lists each pair at both of its ends, with the number
+of times it counts. Draws are functions of seed, step, cell and draw (`engine.draws`), the same for any number of
+threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import backend, draws
+from .affinity import symmetrize
+from .fused import partners as fused
+from .graph import AffinityMatrix
+
+MID_NEAR_STEP, FAR_STEP = 0, 1  # what the keys of the draws are made with; those of nearby pairs with larger numbers
+N_CANDIDATES = 6  # drawn for each mid-near pair
+N_TRIES = 100  # draws for a nearby pair
+ROWS, MAX_RANGES = 512, 8
+BLOCK = 1 << 24  # draws held at once by the plain version
+
+
+def near(matrix: AffinityMatrix) -> AffinityMatrix:
+    """Both ends of the entries of P as it is defined, scaled to a mean weight of 1: equal entries are pairs."""
+    weights = matrix.weights * (matrix.n_edges / matrix.total)
+    arrays = (backend.as_array(part.cpu()) for part in (matrix.indptr, matrix.indices, weights))
+    both = symmetrize(*arrays, normalize=False)
+    return replace(both, weights=2 * both.weights, row_mass=2 * both.row_mass, total=2 * both.total).to(
+        matrix.indptr.device
+    )
+
+
+def mid_near(features: Tensor, n_pairs: int, seed: int) -> Tensor:
+    """Mid-near partners of every cell, (n, n_pairs) int32; fewer where there are too few cells to choose from."""
+    n = features.shape[0]
+    partners = np.empty((n, max(0, min(n_pairs, n - N_CANDIDATES))), np.int32)
+    key = np.uint64(draws.key_of(seed, MID_NEAR_STEP))
+    backend.parallel(
+        fused.mid_near, backend.chunk_bounds(n, ROWS), backend.as_array(features), key, N_CANDIDATES, partners
+    )
+    return torch.from_numpy(partners)
+
+
+def far(matrix: AffinityMatrix, n_pairs: int, seed: int) -> Tensor:
+    """Far partners of every cell, (n, n_pairs) int32, none of them in its row of P; fewer where no more are left.
+
+    Raises
+    ------
+    ValueError
+        Where some cell has all others as neighbors.
+    """
+    n = matrix.n_rows
+    n_left = n - 1 - int(matrix.degrees().max())
+    if n_left < 1:
+        raise ValueError(
+            f"Far pairs are of cells that are not neighbors, and a cell has all {n - 1} others as neighbors; lower "
+            "`n_neighbors`."
+        )
+    partners = np.empty((n, min(n_pairs, n_left)), np.int32)
+    rows = (backend.as_array(part.cpu()) for part in (matrix.indptr, matrix.indices))
+    key = np.uint64(draws.key_of(seed, FAR_STEP))
+    backend.parallel(fused.far, backend.chunk_bounds(n, ROWS), *rows, n, key, partners)
+    return torch.from_numpy(partners)
+
+
+def nearby(
+    partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_distance: float, seed: int, step: int
+) -> Tensor:
+    """Far partners drawn anew within a distance in the embedding; where a hundred draws find none, the one before."""
+    key = draws.key_of(seed, step)
+    drawn = (_nearby_fused if backend.is_fused(positions) else _nearby_plain)(
+        partners, matrix, positions, max_distance**2, key
+    )
+    return torch.where(drawn < 0, partners, drawn)
+
+
+def _nearby_fused(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_sq_dist: float, key: int) -> Tensor:
+    drawn = torch.empty_like(partners)
+    backend.parallel(
+        fused.nearby, backend.chunk_bounds(len(partners), ROWS), backend.as_array(matrix.indptr),
+        backend.as_array(matrix.indices), backend.as_array(positions), np.uint64(key), np.float32(max_sq_dist), N_TRIES,
+        drawn.numpy(),
+    )  # fmt: skip
+    return drawn
+
+
+def _nearby_plain(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_sq_dist: float, key: int) -> Tensor:
+    n, drawn = len(partners), torch.full_like(partners, -1)
+    everyone = torch.arange(n, device=positions.device)
+    edges = (torch.repeat_interleave(everyone, matrix.degrees()) * n + matrix.indices.long()).sort().values
+    tries = torch.arange(N_TRIES, device=positions.device)
+    for rows in everyone.split(max(1, BLOCK // N_TRIES)):
+        for k in range(partners.shape[1]):
+            found = draws.integers(key, rows[:, None], k * N_TRIES + tries, n)  # (rows, N_TRIES)
+            sq_dist = (positions[rows][:, None] - positions[found]).square().sum(2)
+            pair = rows[:, None] * n + found
+            taken = (found[:, :, None] == drawn[rows, None, :k]).any(2)
+            is_edge = edges[torch.searchsorted(edges, pair).clamp_max(len(edges) - 1)] == pair
+            fits = (found != rows[:, None]) & (sq_dist <= max_sq_dist) & ~taken & ~is_edge
+            first = fits.int().argmax(1, keepdim=True)
+            chosen = torch.where(fits.gather(1, first), found.gather(1, first), -1)
+            drawn[rows, k] = chosen[:, 0].to(drawn.dtype)
+    return drawn
+
+
+def both_ends(partners: Tensor) -> AffinityMatrix:
+    """Pairs of every cell and its partners, (n, k), as a symmetric matrix of ones; a pair may stand there twice."""
+    n, k = partners.shape
+    indptr, indices = (_mirrored_fused if partners.device.type == "cpu" else _mirrored_plain)(partners)
+    return AffinityMatrix(
+        indptr, indices, torch.ones(len(indices), device=indices.device), n_rows=n, n_cols=n, first_row=0,
+        row_mass=torch.full((n,), float(k), device=indices.device), total=float(len(indices)),
+    )  # fmt: skip
+
+
+def _mirrored_fused(partners: Tensor) -> tuple[Tensor, Tensor]:
+    """Partners of a row first, then the rows it is a partner of."""
+    table = backend.as_array(partners)
+    n, k = table.shape
+    bounds = backend.chunk_bounds(n, max(ROWS, -(-n // MAX_RANGES)))
+    counts = np.zeros((len(bounds), n), np.int64)
+    backend.parallel(fused.count, bounds, table, counts)
+    indptr = np.concatenate([[0], np.cumsum(k + counts.sum(0))])
+    places = indptr[:-1] + k + np.cumsum(counts, 0) - counts
+    indices = np.empty(2 * n * k, np.int32)
+    backend.parallel(fused.mirror, bounds, table, places, indptr, indices)
+    return torch.from_numpy(indptr), torch.from_numpy(indices)
+
+
+def _mirrored_plain(partners: Tensor) -> tuple[Tensor, Tensor]:
+    n, k = partners.shape
+    rows = torch.arange(n, device=partners.device).repeat_interleave(k)
+    columns = partners.flatten().long()
+    ends, others = torch.cat([rows, columns]), torch.cat([columns, rows])
+    order = ends.argsort(stable=True)
+    counts = torch.bincount(ends, minlength=n)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), others[order].int()
