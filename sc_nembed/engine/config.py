@@ -141,12 +141,13 @@ class EmbeddingConfig:
         return given
 
     def _usual_affinity(self, searching: bool, n_obs: int) -> str:
+        usual = self.search_affinity
         if self.perplexity is not None:
-            return "entropic"
+            return usual if searching else "entropic"
         if not searching:
             return self.graph_affinity
-        uniformly = self.n_neighbors is not None or n_obs > self.entropic_cells
-        return "uniform" if self.search_affinity == "entropic" and uniformly else self.search_affinity
+        many = usual == "entropic" and n_obs > self.entropic_cells
+        return "uniform" if many or (usual in OF_PERPLEXITY and self.n_neighbors is not None) else usual
 
     def _named_affinity(self, name: str, searching: bool, n_obs: int) -> InputAffinity:
         if name == "precomputed":
@@ -223,7 +224,7 @@ def _check_numbers(config: EmbeddingConfig) -> None:
 
 def _check_combinations(config: EmbeddingConfig) -> None:
     """Parameters that exclude each other."""
-    if config.perplexity is not None and config.affinity_in is None and config.search_affinity != "entropic":
+    if config.perplexity is not None and config.affinity_in is None and config.search_affinity not in OF_PERPLEXITY:
         raise ValueError(
             f"`perplexity` has no effect with method={config.method!r}, whose input affinity is "
             f"{config.search_affinity!r}: use `n_neighbors`, or `affinity_in='entropic'`."

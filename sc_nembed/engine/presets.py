@@ -45,6 +45,22 @@ def sne() -> EmbeddingConfig:
     )
 
 
+def tsnekhorn() -> EmbeddingConfig:
+    """TSNEkhorn (Van Assel et al. 2023): the rows of Q sum to those of P, both doubly stochastic; otherwise as t-SNE.
+
+    Of a representation P is the symmetric entropic affinity, perplexity 30, up to 10 000 cells. A finished graph is
+    read as by t-SNE; the rows of its P, and so those of Q, are not all equal.
+    """
+    return EmbeddingConfig(
+        method="tsnekhorn",
+        affinity_out=StudentAffinity(normalization="sinkhorn"),
+        search_affinity="symmetric_entropic",
+        schedule=phases.of_tsne,
+        terms=objective.by_normalization,
+        options=("dof", "tolerance"),
+    )
+
+
 def umap() -> EmbeddingConfig:
     """UMAP (McInnes et al. 2018); by default without sampling, by its effective loss (Damrich & Hamprecht 2021).
 
@@ -99,6 +115,7 @@ METHODS = {
     "neighborembedding": neighbor_embedding,
     "sne": sne,
     "tsne": tsne,
+    "tsnekhorn": tsnekhorn,
     "umap": umap,
 }
 

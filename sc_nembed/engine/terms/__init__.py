@@ -6,6 +6,7 @@
 |---|---|---|
 | (Σᵢⱼ Pᵢⱼ) log Σᵢⱼ qᵢⱼ | over all pairs: t-SNE | `Partition` |
 | Σᵢ rᵢ log Σⱼ qᵢⱼ, rᵢ the mass of row i of P | by row: SNE | `RowPartition` |
+| Σᵢⱼ Qᵢⱼ − 2 Σᵢ rᵢ fᵢ − Σᵢ rᵢ, Q = exp(fᵢ + fⱼ) q with the row sums of P | by Sinkhorn | `SinkhornPartition` |
 | Σᵢⱼ qᵢⱼ | not | `Mass` |
 | (m / n) Σᵢ degreeᵢ Σⱼ −log(1 − qᵢⱼ) | not: UMAP | `ExpectedRepulsion` |
 
@@ -19,6 +20,7 @@ from .attraction import Attraction
 from .autograd import Autograd
 from .partition import Mass, Partition
 from .row_partition import RowPartition
+from .sinkhorn import SinkhornPartition
 from .term import Force, Objective, Term
 from .umap import ExpectedRepulsion
 
@@ -31,5 +33,6 @@ __all__ = [
     "Objective",
     "Partition",
     "RowPartition",
+    "SinkhornPartition",
     "Term",
 ]
