@@ -12,8 +12,8 @@ from ._lazy import attach
 __version__ = "0.1.0"
 _NAMES = {
     "datasets": None, "get": None, "pl": None, "pp": None, "tl": None,
-    "AffinityMatcher": "estimator", "NeighborEmbedding": "estimator",
-    "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
+    "AffinityMatcher": "estimator", "COSNE": "estimator", "NeighborEmbedding": "estimator",
+    "SNE": "estimator", "TSNE": "estimator", "TSNEkhorn": "estimator", "UMAP": "estimator",
     "EntropicAffinity": "engine.affinity", "NormalizedGaussianAffinity": "engine.affinity",
     "NormalizedStudentAffinity": "engine.affinity", "PrecomputedAffinity": "engine.affinity",
     "SymmetricEntropicAffinity": "engine.affinity", "UMAPAffinity": "engine.affinity",

@@ -36,8 +36,10 @@ LOSSES = ["square_loss", "cross_entropy_loss", "binary_cross_entropy_loss"]
 CLASSES = {
     "NeighborEmbedding": lambda **given: ne.NeighborEmbedding("entropic", "student", **({"max_iter": 20} | given)),
     "AffinityMatcher": lambda **given: ne.AffinityMatcher("entropic", "student", **({"max_iter": 20} | given)),
+    "COSNE": lambda **given: ne.COSNE(**({"max_iter": 20} | given)),
     "SNE": lambda **given: ne.SNE(**({"max_iter": 20} | given)),
     "TSNE": lambda **given: ne.TSNE(**({"max_iter": 20} | given)),
+    "TSNEkhorn": lambda **given: ne.TSNEkhorn(**({"max_iter": 20} | given)),
     "UMAP": lambda **given: ne.UMAP(**({"max_iter": 20} | given)),
 }
 every_class = pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)

@@ -36,7 +36,7 @@ OF_METHODS = {
 }  # fmt: skip
 NOT_RECORDED = {
     "automatic", "dtype", "graph_affinity", "named_init_scaling", "options", "reads_weights", "schedule",
-    "entropic_cells", "of_method", "search_affinity", "symmetric", "terms", "verbose",
+    "entropic_cells", "in_ball", "of_method", "search_affinity", "symmetric", "terms", "verbose",
 }  # fmt: skip
 
 
@@ -95,6 +95,7 @@ class EmbeddingConfig:
     reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
     symmetric: bool = True  # P symmetrised; else as it is defined
     named_init_scaling: float | str = 1e-4
+    in_ball: bool = False  # positions lie in the Poincaré ball
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     terms: Callable[..., Any] | None = None  # of `engine.objective`
     automatic: Optimizer = field(default_factory=PreconditionedNesterov)  # what optimizer="auto" is
@@ -127,8 +128,9 @@ class EmbeddingConfig:
         """Whether the optimizer is the method's own."""
         return isinstance(self.optimizer, str) and self.optimizer == "auto"
 
-    def output_affinity(self) -> OutputAffinity:
-        return resolve_output_affinity(self.affinity_out, self.kwargs_affinity_out)
+    def output_affinity(self) -> OutputAffinity | CallableAffinity | None:
+        """None of a method whose Q is no function of Euclidean distances."""
+        return None if self.in_ball else resolve_output_affinity(self.affinity_out, self.kwargs_affinity_out)
 
     def input_affinity(self, *, searching: bool, n_obs: int) -> InputAffinity:
         """The input affinity for a new search (`searching`) or a finished graph."""
@@ -215,6 +217,11 @@ def _check_numbers(config: EmbeddingConfig) -> None:
     if config.lr != "auto":
         _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
         if config.is_automatic and config.repulsion != "sampled" and config.lr > 10:
+            if config.in_ball:
+                raise ValueError(
+                    f"`lr={config.lr}` is too large for method={config.method!r}: it is the distance that a cell moves "
+                    "in a step, of at most about 20 between any two. Use 0.1, or lr='auto'."
+                )
             raise ValueError(
                 f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since "
                 "each gradient is divided by its curvature. Rates in the hundreds belong to plain gradient descent: "
@@ -243,6 +250,8 @@ def _check_combinations(config: EmbeddingConfig) -> None:
                 raise ValueError(
                     f"`{name}` has no effect with `repulsion='sampled'`, whose epochs are steps of their own."
                 )
+    if config.in_ball:
+        _check_ball(config)
     if config.encoder is not None:
         if not isinstance(config.init, str) or config.init != "pca" or config.init_scaling is not None:
             raise ValueError(
@@ -252,6 +261,21 @@ def _check_combinations(config: EmbeddingConfig) -> None:
             raise ValueError(
                 f"`optimizer={config.optimizer!r}` moves cells; an `encoder` needs one of torch, or 'auto'."
             )
+
+
+def _check_ball(config: EmbeddingConfig) -> None:
+    if not config.is_automatic:
+        raise ValueError(
+            f"`optimizer={config.optimizer!r}` moves cells along straight lines, out of the unit ball that "
+            f"method={config.method!r} embeds in; leave it at 'auto', Riemannian Adam."
+        )
+    if config.encoder is not None:
+        raise ValueError(f"An `encoder` cannot be kept inside the unit ball that method={config.method!r} embeds in.")
+    if config.affinity_out is not None or config.kwargs_affinity_out:
+        raise ValueError(
+            f"method={config.method!r} has an output affinity of its own, of hyperbolic distances; got `affinity_out="
+            f"{config.affinity_out!r}`, `kwargs_affinity_out={config.kwargs_affinity_out!r}`. Its scale is `gamma`."
+        )
 
 
 def _check_names(config: EmbeddingConfig) -> None:

@@ -12,6 +12,7 @@ from . import objective, phases
 from .config import EmbeddingConfig
 from .optimizer import PreconditionedNesterov
 from .output_affinity import GaussianAffinity, RationalAffinity, StudentAffinity
+from .poincare import RiemannianAdam
 
 OUTPUT_OPTIONS = ("dof", "sigma", "min_dist", "spread", "a", "b", "normalization")  # arguments of the output affinity
 
@@ -58,6 +59,21 @@ def tsnekhorn() -> EmbeddingConfig:
         schedule=phases.of_tsne,
         terms=objective.by_normalization,
         options=("dof", "tolerance"),
+    )
+
+
+def cosne() -> EmbeddingConfig:
+    """CO-SNE (Guo, Guo & Yu 2022): t-SNE in the Poincaré ball, with a term for the norms of the features."""
+    return EmbeddingConfig(
+        method="cosne",
+        affinity_out=None,
+        init="hyperbolic",
+        named_init_scaling=1.0,
+        in_ball=True,
+        schedule=phases.of_cosne,
+        terms=objective.cosne,
+        automatic=RiemannianAdam(),
+        of_method=objective.CosneOptions(),
     )
 
 
@@ -112,6 +128,7 @@ def affinity_matcher() -> EmbeddingConfig:
 
 METHODS = {
     "affinitymatcher": affinity_matcher,
+    "cosne": cosne,
     "neighborembedding": neighbor_embedding,
     "sne": sne,
     "tsne": tsne,

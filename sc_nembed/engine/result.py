@@ -71,7 +71,9 @@ def effective(
     late = 1.0 if config.exaggeration is None else float(config.exaggeration)
     early = [value for value in exaggerations if value != late]
     names = {kind: name for name, kind in AFFINITIES.items()}
-    out_name, out_kwargs = describe(config.affinity_out, config.kwargs_affinity_out)
+    out_name, out_kwargs = None, None
+    if config.output_affinity() is not None:
+        out_name, out_kwargs = describe(config.affinity_out, config.kwargs_affinity_out)
     return replace(
         config,
         affinity_in=names.get(type(affinity), affinity),  # one of somebody else's keeps its own name

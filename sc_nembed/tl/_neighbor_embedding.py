@@ -80,8 +80,9 @@ def neighbor_embedding(
     adata
         Annotated data matrix, cells in rows. A view becomes an actual AnnData; its parent is not touched.
     method
-        "tsne", "umap", "sne", "neighbor_embedding" (any pair of affinities) or "affinity_matcher" (a loss between two
-        dense affinities); case and hyphens do not matter. Or an `EmbeddingConfig` made by `sc_nembed.engine.presets`.
+        "tsne", "umap", "sne", "tsnekhorn", "cosne" (in the Poincaré ball), "neighbor_embedding" (any pair of
+        affinities) or "affinity_matcher" (a loss between two dense affinities); case and hyphens do not matter. Or an
+        `EmbeddingConfig` made by `sc_nembed.engine.presets`.
     use_rep, n_pcs
         Search neighbors in this representation, a key of `.obsm` or "X", of which the first `n_pcs` columns are used;
         `n_pcs` alone takes `X_pca`, and `n_pcs=0` means X.
@@ -97,7 +98,7 @@ def neighbor_embedding(
     affinity_out, kwargs_affinity_out
         Output affinity and its arguments, e.g. `{"dof": 0.5}`: "student", "gaussian", "rational", an instance or class
         such as `sc_nembed.GaussianAffinity`, or a function `log_q(Z, **kwargs)` of the positions as a tensor, which
-        gives the logarithms of q, (cells, cells). Its `normalization` is "all", "row" or "none".
+        gives the logarithms of q, (cells, cells). Its `normalization` is "all", "row", "sinkhorn" or "none".
     perplexity
         Smooth number of neighbors of an entropic affinity, at least 1; several give the mean of their affinities.
         Three times as many neighbors are searched; where there are fewer it is lowered to a third of them. Where it is
@@ -121,7 +122,7 @@ def neighbor_embedding(
     min_grad_norm
         Stop at a check where the Frobenius norm of the gradient is below; 0 never stops.
     max_iter
-        All steps of the path kept: 150 by default, 100 for UMAP, 750 with another optimizer than "auto"; the sampled
+        All steps of the path kept: 150 by default, 100 for UMAP, 500 for CO-SNE, 750 with another optimizer than "auto"; the sampled
         epochs of UMAP are 500 up to 10 000 cells and 200 above.
     check_interval
         Steps between two checks (history, progress bar, callbacks, stop rules), 10 by default.
@@ -173,7 +174,8 @@ def neighbor_embedding(
         Options of the method. t-SNE: `dof`, degrees of freedom of the Student kernel; `race`, whether two early phases
         are raced and the one with the better global arrangement is kept (by default for a representation of at most
         200 000 cells whose schedule is left alone); `tolerance`, relative error of the forces on the grid. SNE:
-        `sigma`, `tolerance`.
+        `sigma`, `tolerance`. TSNEkhorn: `dof`, `tolerance`. CO-SNE: `gamma` (0.5), `norm_strength` (0.01) and
+        `norm_scale`, as in `sc_nembed.COSNE`; its coordinates lie in the open unit ball.
         UMAP: `min_dist` (0.5) and `spread` (1), or `a` and `b`; `negative_sample_rate` (5); `repulsion`, "expected"
         (default: without sampling) or "sampled", then `exclude_neighbors`. Affinity matcher: `loss_fn`
         ("square_loss", "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and log Q), `kwargs_loss`.

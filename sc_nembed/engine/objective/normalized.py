@@ -43,12 +43,12 @@ def by_normalization(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Te
 
 
 def _evaluation(output: OutputAffinity, sums: Sums) -> str:
-    """The radial sum; exact for the logarithms of sums of Gaussians, which a grid cannot tell from 0 far from a cell."""
+    """The radial sum; exact for the logarithms of sums of Gaussians, which a grid cannot tell from 0 far from cells."""
     if output.normalization != "sinkhorn" or not isinstance(output.kernel, Gaussian):
         return sums.choose()
     if sums.n_obs > radial_sum.EXACT_LIMIT:
         raise ValueError(
-            f"A Gaussian with normalization='sinkhorn' needs exact sums over all pairs, which is sensible up to "
+            "A Gaussian with normalization='sinkhorn' needs exact sums over all pairs, which is sensible up to "
             f"{radial_sum.EXACT_LIMIT} cells; got {sums.n_obs}. Use a Student kernel, or fewer cells."
         )
     return sums.choose(exact_cells=radial_sum.EXACT_LIMIT)

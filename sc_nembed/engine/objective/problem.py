@@ -42,12 +42,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Sums:
-    """Makes the plans of radial sums of a run, and notes which evaluation was chosen."""
+    """Makes the plans of radial sums of a run, and notes which evaluation was chosen.
+
+    `features` are those of the cells as they were given, (n, d); None where there are none.
+    """
 
     config: EmbeddingConfig
     n_obs: int
     device: torch.device
     dtype: torch.dtype
+    features: Tensor | None = None
     chosen: dict[str, str] = field(default_factory=dict)
 
     def choose(self, *, exact_cells: int | None = None) -> str:

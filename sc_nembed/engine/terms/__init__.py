@@ -10,6 +10,8 @@
 | Σᵢⱼ qᵢⱼ | not | `Mass` |
 | (m / n) Σᵢ degreeᵢ Σⱼ −log(1 − qᵢⱼ) | not: UMAP | `ExpectedRepulsion` |
 
+CO-SNE has terms of its own, in the Poincaré ball: `terms.hyperbolic`.
+
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 from .attraction import Attraction
 from .autograd import Autograd
+from .hyperbolic import HyperbolicAttraction, HyperbolicPartition, NormTerm
 from .partition import Mass, Partition
 from .row_partition import RowPartition
 from .sinkhorn import SinkhornPartition
@@ -29,7 +32,10 @@ __all__ = [
     "Autograd",
     "ExpectedRepulsion",
     "Force",
+    "HyperbolicAttraction",
+    "HyperbolicPartition",
     "Mass",
+    "NormTerm",
     "Objective",
     "Partition",
     "RowPartition",

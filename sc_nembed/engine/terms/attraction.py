@@ -30,7 +30,7 @@ class Attraction(Term):
 
     @cached_property
     def _edges(self) -> tuple[np.ndarray, ...]:
-        return _unsigned(self.matrix)
+        return unsigned(self.matrix)
 
     def moves(self, positions: Tensor) -> bool:
         """Whether `move` takes these positions."""
@@ -120,7 +120,7 @@ def _ranges(n_rows: int) -> list[tuple[int, int]]:
     return backend.chunk_bounds(n_rows, max(FUSED_ROWS, n_rows // MOST_RANGES))
 
 
-def _unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:
+def unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:
     """The CSR arrays for the numba twins; cells below 65 536 take two bytes, which the loop reads faster than four."""
     indices = backend.as_array(matrix.indices)
     narrow = matrix.n_cols <= np.iinfo(np.uint16).max + 1
