@@ -102,7 +102,8 @@ def neighbor_embedding(
     perplexity
         Smooth number of neighbors of an entropic affinity, at least 1; several give the mean of their affinities.
         Three times as many neighbors are searched; where there are fewer it is lowered to a third of them. Where it is
-        not given, t-SNE and SNE take 30, but above 200 000 cells the uniform affinities of 15 neighbors.
+        not given, t-SNE, SNE and CO-SNE take 30, but above 200 000 cells the uniform affinities of 15 neighbors.
+        TSNEkhorn's symmetric entropic affinity, also of perplexity 30, is of all pairs of at most 10 000 cells.
     n_neighbors
         Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named
         graph: keep that many.
@@ -122,8 +123,8 @@ def neighbor_embedding(
     min_grad_norm
         Stop at a check where the Frobenius norm of the gradient is below; 0 never stops.
     max_iter
-        All steps of the path kept: 150 by default, 100 for UMAP, 500 for CO-SNE, 750 with another optimizer than "auto"; the sampled
-        epochs of UMAP are 500 up to 10 000 cells and 200 above.
+        All steps of the path kept: 150 by default, 100 for UMAP, 500 for CO-SNE, 750 with another optimizer than
+        "auto"; the sampled epochs of UMAP are 500 up to 10 000 cells and 200 above.
     check_interval
         Steps between two checks (history, progress bar, callbacks, stop rules), 10 by default.
     init
