@@ -36,7 +36,6 @@ LOSSES = ["square_loss", "cross_entropy_loss", "binary_cross_entropy_loss"]
 CLASSES = {
     "NeighborEmbedding": lambda **given: ne.NeighborEmbedding("entropic", "student", **({"max_iter": 20} | given)),
     "AffinityMatcher": lambda **given: ne.AffinityMatcher("entropic", "student", **({"max_iter": 20} | given)),
-    "COSNE": lambda **given: ne.COSNE(**({"max_iter": 20} | given)),
     "SNE": lambda **given: ne.SNE(**({"max_iter": 20} | given)),
     "TSNE": lambda **given: ne.TSNE(**({"max_iter": 20} | given)),
     "TSNEkhorn": lambda **given: ne.TSNEkhorn(**({"max_iter": 20} | given)),
@@ -138,6 +137,8 @@ CHECKED = [
     ne.UMAP(max_iter=30),
     ne.UMAP(max_iter=30, repulsion="sampled"),
     ne.SNE(max_iter=30),
+    ne.TSNEkhorn(max_iter=10),
+    ne.COSNE(max_iter=10),
     ne.NeighborEmbedding("entropic", "student", max_iter=30),
     ne.AffinityMatcher("entropic", "student", max_iter=30),
     ne.NeighborEmbedding("precomputed", "student", max_iter=30),
