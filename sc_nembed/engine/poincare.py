@@ -126,6 +126,12 @@ class RiemannianAdam:
     betas: tuple[float, float] = (0.9, 0.9)
     eps: float = 1e-8
 
+    def __post_init__(self) -> None:
+        if not (len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas) and self.eps > 0):
+            raise ValueError(
+                f"`betas` must be two numbers from 0 to below 1, and `eps` positive; got {self.betas!r}, {self.eps!r}."
+            )
+
     def spares(self, objective, positions):
         return ()
 

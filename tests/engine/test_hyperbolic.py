@@ -330,6 +330,7 @@ def test_cells_without_neighbors_stay_in_the_ball(pbmc, n_components):
         ({"gamma": "large"}, "`gamma` must be a positive number"),
         ({"norm_strength": -1.0}, "`norm_strength` must be a number of at least 0"),
         ({"norm_scale": 0}, "`norm_scale` must be a positive number"),
+        ({"optimizer_kwargs": {"betas": (0.9, 1.0)}}, "`betas` must be two numbers"),
         ({"lr": 50.0}, r"`lr=50.0` is too large.* distance"),
         ({"norm_scale": 1.0}, r"root mean square norm .* beyond the 12\.2 of the ball"),
     ],

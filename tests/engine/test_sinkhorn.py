@@ -276,9 +276,13 @@ def test_gaussian_of_too_many_cells_is_refused(pbmc, monkeypatch):
         embed(pbmc, config)
 
 
-def test_same_bits_for_any_number_of_threads(pbmc):
-    points = pbmc[:400].contiguous()
-    one, two = (embed(points, replace(tsnekhorn(), n_jobs=n_jobs, max_iter=40)).embedding for n_jobs in (1, 2))
+@pytest.mark.parametrize("exact_cells", [3_500, 0])
+def test_same_bits_for_any_number_of_threads(pbmc, monkeypatch, exact_cells):
+    monkeypatch.setattr(radial_sum, "EXACT_CELLS", exact_cells)
+    graph = nearest_neighbors(pbmc, 14)
+    one, two = (
+        embed(graph, replace(tsnekhorn(), n_jobs=n_jobs, max_iter=40), features=pbmc).embedding for n_jobs in (1, 2)
+    )
     assert torch.equal(one, two)
 
 

@@ -15,7 +15,7 @@ algorithm, here the symmetric one (Feydy et al. 2019), costs as much as one eval
 Near the solution errors are multiplied by 1 − ω (1 + λ), λ the eigenvalues of Qᵢⱼ / rᵢ, most of which lie between −0.1
 and 1. The ω of three iterations are those of Chebyshev for that interval, which leave an eightieth where ω = ½, the
 usual one, leaves a seventh. With the f of the step before to start from, the rows of a run on 1 000 cells sum to rᵢ
-within 4e-3 at each step, and 2e-4 at the end.
+within 4e-3 at each step and 2e-4 at the end; on the grid, of 17 000 cells, within 5e-3 at the end.
 """
 
 from __future__ import annotations
