@@ -13,8 +13,10 @@ __version__ = "0.1.0"
 _NAMES = {
     "datasets": None, "get": None, "pl": None, "pp": None, "tl": None,
     "AffinityMatcher": "estimator", "NeighborEmbedding": "estimator",
-    "InfoTSNE": "estimator", "LargeVis": "estimator", "NCTSNE": "estimator", "NegTSNE": "estimator",
-    "LocalMAP": "estimator", "PACMAP": "estimator", "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
+    "COSNE": "estimator", "InfoTSNE": "estimator", "LargeVis": "estimator", "NCTSNE": "estimator",
+    "NegTSNE": "estimator",
+    "LocalMAP": "estimator", "PACMAP": "estimator", "SNE": "estimator", "TSNE": "estimator", "TSNEkhorn": "estimator",
+    "UMAP": "estimator",
     "EntropicAffinity": "engine.affinity", "NormalizedGaussianAffinity": "engine.affinity",
     "NormalizedStudentAffinity": "engine.affinity", "PrecomputedAffinity": "engine.affinity",
     "SymmetricEntropicAffinity": "engine.affinity", "UMAPAffinity": "engine.affinity",

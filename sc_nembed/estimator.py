@@ -414,6 +414,58 @@ class SNE(_Method):
     _options: ClassVar = {"sigma": None, "tolerance": None}
 
 
+class TSNEkhorn(_Method):
+    """TSNEkhorn (Van Assel et al. 2023): t-SNE whose P and Q are both doubly stochastic, so that no cell is a hub.
+
+    Parameters
+    ----------
+    perplexity
+        Smooth number of neighbors of each cell in the symmetric entropic affinity, 30; up to 10 000 cells. With
+        `n_neighbors` or another `affinity_in` the rows of Q sum to those of that P.
+    dof
+        Degrees of freedom of the Student kernel, 1.
+    tolerance
+        Relative error of the forces on the grid; None: by the number of cells.
+    **common
+        As in `TSNE`.
+    """
+
+    _preset = "tsnekhorn"
+    _options: ClassVar = {"dof": None, "tolerance": None}
+
+
+class COSNE(_Method):
+    """CO-SNE (Guo, Guo & Yu 2022): t-SNE in the Poincaré ball, where what is far from the origin has room to spread.
+
+    `embedding_` lies in the open unit ball, where the distance of y and z is arcosh(1 + 2 ‖y − z‖² / ((1 − ‖y‖²)
+    (1 − ‖z‖²))). Up to 10 000 cells.
+
+    Parameters
+    ----------
+    perplexity
+        Smooth number of neighbors, 30.
+    gamma
+        Scale of the Cauchy kernel 1 / (1 + d² / gamma²), in hyperbolic distances, 0.5. TorchDR has 2, and 0.5 for
+        single cells.
+    norm_strength
+        Weight of the mean of (‖x‖² − d²)², d the distance of a cell from the origin, 0.01: what is small in the data
+        stays near the origin. TorchDR calls it `learning_rate_for_h_loss` and has 1, and 0.01 for single cells.
+    norm_scale
+        Factor on the norms ‖x‖; 1 takes the features as they are, as TorchDR does. None: their root mean square becomes
+        2.
+    lr
+        Distance that a cell moves in a step at most, about; "auto" is 0.1, falling to 0.01.
+    init, init_scaling
+        As in `TSNE`, "hyperbolic" by default, by distances and directions from the origin, whose first coordinate has
+        the standard deviation `init_scaling`, 1. Arrays must lie in the open unit ball.
+    **common
+        As in `TSNE`; `optimizer` is Riemannian Adam, with `optimizer_kwargs` `betas` and `eps`.
+    """
+
+    _preset = "cosne"
+    _options: ClassVar = {"gamma": None, "norm_strength": None, "norm_scale": None}
+
+
 class UMAP(_Method):
     """UMAP (McInnes et al. 2018), by default without sampling (Damrich & Hamprecht 2021).
 

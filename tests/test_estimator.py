@@ -40,6 +40,7 @@ CLASSES = {
     "LocalMAP": lambda **given: ne.LocalMAP(**({"max_iter": 20} | given)),
     "SNE": lambda **given: ne.SNE(**({"max_iter": 20} | given)),
     "TSNE": lambda **given: ne.TSNE(**({"max_iter": 20} | given)),
+    "TSNEkhorn": lambda **given: ne.TSNEkhorn(**({"max_iter": 20} | given)),
     "UMAP": lambda **given: ne.UMAP(**({"max_iter": 20} | given)),
 }
 every_class = pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
@@ -140,6 +141,8 @@ CHECKED = [
     ne.SNE(max_iter=30),
     ne.PACMAP(max_iter=30),
     ne.LocalMAP(max_iter=30),
+    ne.TSNEkhorn(max_iter=10),
+    ne.COSNE(max_iter=10),
     ne.NeighborEmbedding("entropic", "student", max_iter=30),
     ne.AffinityMatcher("entropic", "student", max_iter=30),
     ne.NeighborEmbedding("precomputed", "student", max_iter=30),

@@ -12,11 +12,17 @@ ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "sc_nembed": [
         "AffinityMatcher",
+        "COSNE",
+        "InfoTSNE",
+        "LargeVis",
         "LocalMAP",
+        "NCTSNE",
+        "NegTSNE",
         "NeighborEmbedding",
         "PACMAP",
         "SNE",
         "TSNE",
+        "TSNEkhorn",
         "UMAP",
         "datasets",
         "get",

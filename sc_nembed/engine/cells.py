@@ -120,6 +120,6 @@ def cells_of(
         raise ValueError(
             f"The precomputed affinity is of {matrix.n_rows} cells, but there are {n_obs_of(given.source)}."
         )
-    kept = participants(given.rows.weigh(matrix))
+    kept = participants(given.rows.weigh(matrix), in_ball=config.in_ball)
     counts = kept.of(given.rows.counts)
     return Cells(kept.matrix, kept.of(given.features), kept.of(given.raw), counts, given, kept)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 
-from . import backend
+from . import validation
 from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, PACMAPAffinity, UMAPAffinity, UniformAffinity
 from .graph import AffinityMatrix
-from .initialization import NAMES as INIT_NAMES
 from .matching import resolve_loss
-from .neighbors import METRICS
 from .optimizer import (
     Optimizer,
     PreconditionedNesterov,
-    TorchOptimizer,
     resolve_optimizer,
     with_options,
 )
@@ -29,7 +25,7 @@ from .record import plain
 from .schedule import Schedule
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
-OF_PERPLEXITY = ("entropic", "symmetric_entropic")
+OF_PERPLEXITY = validation.OF_PERPLEXITY
 OF_NEIGHBORS = {
     "pacmap": lambda counted: PACMAPAffinity(counted - 1), "umap": UMAPAffinity,
     "uniform": lambda counted: UniformAffinity(counted - 1),
@@ -38,8 +34,8 @@ OF_METHODS = {
     "exclude_neighbors", "kwargs_loss", "loss_fn", "negative_sample_rate", "race", "repulsion", "tolerance",
 }  # fmt: skip
 NOT_RECORDED = {
-    "automatic", "dense", "dtype", "entropic_cells", "graph_affinity", "has_output", "named_init_scaling", "of_method",
-    "options", "reads_features", "reads_weights", "schedule", "search_affinity", "symmetric", "terms",
+    "automatic", "dense", "dtype", "entropic_cells", "graph_affinity", "has_output", "in_ball", "named_init_scaling",
+    "of_method", "options", "reads_features", "reads_weights", "schedule", "search_affinity", "symmetric", "terms",
     "usual_perplexity", "verbose",
 }  # fmt: skip
 
@@ -103,14 +99,15 @@ class EmbeddingConfig:
     has_output: bool = True  # the loss is between P and an output affinity
     reads_features: bool = False  # the method needs a representation beside P
     named_init_scaling: float | str = 1e-4
+    in_ball: bool = False  # positions lie in the Poincaré ball
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     terms: Callable[..., Any] | None = None  # of `engine.objective`
     automatic: Optimizer = field(default_factory=PreconditionedNesterov)  # what optimizer="auto" is
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _check_names(self)
+        validation.check_numbers(self)
+        validation.check_names(self)
         self.resolved_optimizer()
         if resolve_scheduler(self.scheduler, self.scheduler_kwargs) is None and self.scheduler_kwargs:
             raise ValueError("`scheduler_kwargs` has no effect without a `scheduler`; name one, or drop it.")
@@ -118,7 +115,7 @@ class EmbeddingConfig:
         if self.perplexity is not None:
             EntropicAffinity(self.perplexity)
         resolve_loss(self.loss_fn, self.kwargs_loss)
-        _check_combinations(self)
+        validation.check_combinations(self)
 
     def resolved_optimizer(self) -> Optimizer:
         if isinstance(self.optimizer, str) and self.optimizer == "auto":
@@ -155,12 +152,13 @@ class EmbeddingConfig:
         return given
 
     def _usual_affinity(self, searching: bool, n_obs: int) -> str:
+        usual = self.search_affinity
         if self.perplexity is not None:
-            return "entropic"
+            return usual if searching else "entropic"
         if not searching:
             return self.graph_affinity
-        uniformly = self.n_neighbors is not None or n_obs > self.entropic_cells
-        return "uniform" if self.search_affinity == "entropic" and uniformly else self.search_affinity
+        many = usual == "entropic" and n_obs > self.entropic_cells
+        return "uniform" if many or (usual in OF_PERPLEXITY and self.n_neighbors is not None) else usual
 
     def _named_affinity(self, name: str, searching: bool, n_obs: int) -> InputAffinity:
         if name == "precomputed":
@@ -204,86 +202,3 @@ def pacmap_neighbors(n_obs: int) -> int:
 def vars_of(options: Any) -> dict[str, Any]:
     """Fields of a dataclass and their values, as they are."""
     return {item.name: getattr(options, item.name) for item in fields(options)}
-
-
-def _number(
-    config: EmbeddingConfig, name: str, wanted: str, accept: Callable[[float], bool], *, whole: bool = False
-) -> None:
-    value = getattr(config, name)
-    if value is None:
-        return
-    kind = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not accept(value):
-        raise ValueError(f"`{name}` must be {wanted}; got {value!r}.")
-
-
-def _check_numbers(config: EmbeddingConfig) -> None:
-    for name, least in (("n_components", 1), ("max_iter", 1), ("check_interval", 1), ("n_neighbors", 2)):
-        _number(config, name, f"an integer of at least {least}", lambda value, least=least: value >= least, whole=True)
-    _number(config, "early_exaggeration_iter", "an integer of at least 0", lambda value: value >= 0, whole=True)
-    _number(config, "random_state", "an integer of at least 0", lambda value: value >= 0, whole=True)
-    for name in ("early_exaggeration_coeff", "exaggeration", "repulsion_strength"):
-        _number(config, name, "a positive number", lambda value: value > 0)
-    _number(config, "min_grad_norm", "a number of at least 0 (0: never stop early)", lambda value: value >= 0)
-    _number(config, "tolerance", "a relative error between 0 and 1", lambda value: 0 < value < 1)
-    if config.init_scaling not in ("keep", "range"):
-        _number(config, "init_scaling", "a positive number, 'range' or 'keep'", lambda value: value > 0)
-    _number(config, "max_grad_norm", "a positive number", lambda value: value > 0)
-    _number(config, "negative_sample_rate", "an integer of at least 1", lambda value: value >= 1, whole=True)
-    if config.lr != "auto":
-        _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
-        preconditioned = config.is_automatic and isinstance(config.automatic, PreconditionedNesterov)
-        if preconditioned and config.repulsion != "sampled" and config.lr > 10:
-            raise ValueError(
-                f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since "
-                "each gradient is divided by its curvature. Rates in the hundreds belong to plain gradient descent: "
-                "use optimizer='SGD' or 'DeltaBarDelta' for them, or lr='auto'."
-            )
-
-
-def _check_combinations(config: EmbeddingConfig) -> None:
-    """Parameters that exclude each other."""
-    if config.perplexity is not None and config.affinity_in is None and config.search_affinity != "entropic":
-        raise ValueError(
-            f"`perplexity` has no effect with method={config.method!r}, whose input affinity is "
-            f"{config.search_affinity!r}: use `n_neighbors`, or `affinity_in='entropic'`."
-        )
-    for name in ("affinity_out", "kwargs_affinity_out"):
-        if not config.has_output and getattr(config, name) is not None:
-            raise ValueError(f"`{name}` has no effect with method={config.method!r}, whose loss has none.")
-    if config.repulsion not in (None, "expected", "sampled"):
-        raise ValueError(f"Unknown `repulsion` {config.repulsion!r}; available: ['expected', 'sampled'].")
-    if config.exclude_neighbors and config.repulsion != "sampled":
-        raise ValueError("`exclude_neighbors` has no effect without `repulsion='sampled'`: nothing is drawn.")
-    if config.repulsion == "sampled":
-        for name, given in (
-            ("optimizer", not config.is_automatic), ("optimizer_kwargs", bool(config.optimizer_kwargs)),
-            ("encoder", config.encoder is not None), ("process_duplicates", config.process_duplicates),
-            ("max_grad_norm", config.max_grad_norm is not None), ("backend", config.backend == "keops"),
-        ):  # fmt: skip
-            if given:
-                raise ValueError(
-                    f"`{name}` has no effect with `repulsion='sampled'`, whose epochs are steps of their own."
-                )
-    if config.encoder is not None:
-        if not isinstance(config.init, str) or config.init != "pca" or config.init_scaling is not None:
-            raise ValueError(
-                "`init` and `init_scaling` have no effect with an `encoder`, which makes the start itself."
-            )
-        if not config.is_automatic and not isinstance(config.resolved_optimizer(), TorchOptimizer):
-            raise ValueError(
-                f"`optimizer={config.optimizer!r}` moves cells; an `encoder` needs one of torch, or 'auto'."
-            )
-
-
-def _check_names(config: EmbeddingConfig) -> None:
-    if isinstance(config.init, str) and config.init not in INIT_NAMES:
-        raise ValueError(f"Unknown `init` {config.init!r}; available: {list(INIT_NAMES)}, or an array.")
-    if isinstance(config.affinity_in, str) and config.affinity_in.lower() not in AFFINITIES:
-        raise ValueError(f"Unknown `affinity_in` {config.affinity_in!r}; available: {sorted(AFFINITIES)}.")
-    if config.backend is not None and config.backend not in backend.BACKENDS:
-        raise ValueError(f"Unknown `backend` {config.backend!r}; available: {[*backend.BACKENDS, None]}.")
-    if config.metric is not None and config.metric not in METRICS:
-        raise ValueError(f"Unknown `metric` {config.metric!r}; available: {list(METRICS)}.")
-    backend.resolve_device(config.device)
-    backend.resolve_n_jobs(config.n_jobs)

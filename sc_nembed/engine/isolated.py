@@ -19,6 +19,7 @@ class Participants:
 
     matrix: AffinityMatrix
     members: Tensor | None  # (n_members,) indices; None where every cell takes part
+    in_ball: bool = False
 
     def of(self, rows: Tensor | None) -> Tensor | None:
         """The rows of the participants."""
@@ -26,12 +27,13 @@ class Participants:
 
     def complete(self, positions: Tensor, n_obs: int) -> Tensor:
         """Positions of all cells: those without neighbors evenly on a circle around the centroid (1-D: at the two ends;
-        3-D: on a sphere), 5 % outside the rest.
+        3-D: on a sphere), 5 % outside the rest; in the Poincaré ball around its origin, by hyperbolic distances.
         """
         if self.members is None:
             return positions
-        center = positions.mean(0)
-        radius = MARGIN * (positions - center).norm(dim=1).max()
+        center = torch.zeros_like(positions[0]) if self.in_ball else positions.mean(0)
+        radius = (positions - center).norm(dim=1).max()
+        radius = (MARGIN * radius.double().atanh()).tanh() if self.in_ball else MARGIN * radius
         everywhere = positions.new_empty(n_obs, positions.shape[1])
         alone = torch.ones(n_obs, dtype=torch.bool)
         alone[self.members] = False
@@ -41,7 +43,7 @@ class Participants:
         return everywhere
 
 
-def participants(matrix: AffinityMatrix) -> Participants:
+def participants(matrix: AffinityMatrix, *, in_ball: bool = False) -> Participants:
     """Leave out the cells without neighbors, with a warning.
 
     Raises
@@ -54,7 +56,7 @@ def participants(matrix: AffinityMatrix) -> Participants:
         has_neighbors[matrix.indices.long()] = True  # where P is not symmetric: cells that are neighbors of others
     n_alone = int((~has_neighbors).sum())
     if n_alone == 0:
-        return Participants(matrix, None)
+        return Participants(matrix, None, in_ball)
     if n_alone == matrix.n_rows:
         raise ValueError("No cell has a neighbor in this graph, so there is nothing to embed.")
     warnings.warn(
@@ -72,7 +74,7 @@ def participants(matrix: AffinityMatrix) -> Participants:
         n_cols=len(members),
         row_mass=matrix.row_mass[has_neighbors],
     )
-    return Participants(kept, members)
+    return Participants(kept, members, in_ball)
 
 
 def _directions(count: int, n_components: int) -> Tensor:

@@ -7,7 +7,8 @@
 | rational | `RationalAffinity(min_dist, spread, a, b, normalization)` | 1 / (1 + a d²ᵇ) |
 
 Distances enter squared; a cell is never its own neighbor, i = j is left out everywhere; equal positions have q = 1.
-`normalization` is "all" (one sum over all pairs), "row" (a sum for each cell) or None (= "none").
+`normalization` is "all" (one sum over all pairs), "row" (a sum for each cell), "sinkhorn" (rows and columns alike, by a
+factor for each cell) or None (= "none").
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import torch
 from torch import Tensor
 
 from .kernel import Gaussian, Kernel, Rational, StudentT, fit_rational
+from .sinkhorn import scaled
 
-NORMALIZATIONS = ("all", "row", None)
+NORMALIZATIONS = ("all", "row", "sinkhorn", None)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputAffinity:
-    """Similarity of embedded cells: a kernel, normalised over all pairs ("all"), each row ("row"), or not (None)."""
+    """Similarity of embedded cells: a kernel and how it is normalised."""
 
     kernel: Kernel = field(default_factory=StudentT)
     normalization: str | None = "all"
@@ -42,7 +44,8 @@ class OutputAffinity:
     def log_matrix(self, positions: Tensor) -> Tensor:
         """Log Q of all pairs, (n, n) with −inf on the diagonal; differentiable.
 
-        Q sums to 1 over all pairs, or to 1 / n in each row, so that it can be compared with an input affinity.
+        Q sums to 1 over all pairs, by "row" and "sinkhorn" to 1 / n in each row, so that it can be compared with an
+        input affinity.
         """
         # column by column: a sum over a last axis of two is several times slower
         sq_dist = sum((column[:, None] - column[None, :]).square() for column in positions.unbind(1))
@@ -52,6 +55,8 @@ class OutputAffinity:
             return log_q - log_q.flatten().logsumexp(0)
         if self.normalization == "row":
             return log_q - log_q.logsumexp(1, keepdim=True) - math.log(positions.shape[0])
+        if self.normalization == "sinkhorn":
+            return scaled(log_q)
         return log_q
 
 

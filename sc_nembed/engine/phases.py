@@ -52,6 +52,18 @@ def of_drawn(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Sch
     return Schedule((_preconditioned(config, momentum=momentum, rate=Ramp(1.0, 0.01)),))
 
 
+def of_cosne(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """A fifth of the steps at exaggeration 4, which sorts a random start; then the rate falls from 0.1 to 0.01."""
+    n_steps = config.max_iter or 500
+    n_early = n_steps // 5 if config.early_exaggeration_iter is None else _early_iter(config, n_steps)
+    early, late = _early_coeff(config, 4.0), _late(config)
+    phases = (
+        Phase("early exaggeration", n_early, _weights(config, early), _rate(config, 0.1)),
+        Phase("final", n_steps - n_early, _weights(config, late), _rate(config, Ramp(0.1, 0.01, "geometric"))),
+    )
+    return Schedule((tuple(phase for phase in phases if phase.n_steps),))
+
+
 def plain(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
     """One phase, one weight: for losses that know no exaggeration."""
     _check_no_exaggeration(config)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import backend, memory, objective, race
-from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity
+from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity, SymmetricEntropicAffinity
 from .callbacks import Callback, progress_bar
 from .cells import Cells, Given, Source, cells_of, checked, n_obs_of, processes_duplicates
 from .config import EmbeddingConfig
@@ -26,9 +26,11 @@ from .graph import AffinityMatrix, KnnGraph
 from .initialization import start_positions
 from .loop import Rules, RunState
 from .neighbors import default_method, nearest_neighbors
+from .poincare import start_in_ball
 from .rate_scheduler import resolve_scheduler
 from .result import EmbeddingResult, effective
 
+SMALLEST_PERPLEXITY = 2.0  # of few cells, where nothing is asked for
 STAGES = ("neighbors", "affinity", "init", "optimize", "total")
 
 
@@ -130,6 +132,8 @@ def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffin
     n_held = source.n_neighbors if isinstance(source, KnnGraph) else None
     affinity = config.input_affinity(searching=searching, n_obs=n_obs, n_held=n_held)
     k = affinity.n_neighbors(n_obs) if searching else 0
+    if isinstance(affinity, SymmetricEntropicAffinity) and config.perplexity is None and config.affinity_in is None:
+        return SymmetricEntropicAffinity(min(affinity.perplexity, max(k / 3, SMALLEST_PERPLEXITY))), k
     if not k or not isinstance(affinity, EntropicAffinity):
         return affinity, k
     if config.n_neighbors is not None:
@@ -189,7 +193,7 @@ def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, float | str |
         if not torch.isfinite(init).all():
             raise ValueError("`init` has NaN or infinite values.")
         init = cells.of(init)
-    start, used = start_positions(
+    start, used = (start_in_ball if config.in_ball else start_positions)(
         init, scaling, features=cells.features, matrix=cells.matrix, n_components=config.n_components,
         seed=config.random_state,
     )  # fmt: skip
@@ -201,7 +205,7 @@ def _problem(
 ) -> objective.Problem:
     """What is minimised, with an encoder's optimizer where there is one."""
     counts = None if cells.counts is None else cells.counts.to(start)
-    inputs = objective.Inputs(cells.matrix.to(start.device), cells.features, counts)
+    inputs = objective.Inputs(cells.matrix.to(start.device), cells.features, counts, cells.raw)
     sums = objective.Sums(config, cells.matrix.n_rows, start.device, config.dtype)
     problem = config.terms(config, inputs, sums)
     _check_backend(config, sums.chosen, searched=searched)

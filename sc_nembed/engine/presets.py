@@ -14,6 +14,7 @@ from .config import EmbeddingConfig
 from .objective.contrastive import ContrastOptions, InfoNCEOptions, NCEOptions, NegativeSamplingOptions
 from .optimizer import PreconditionedNesterov
 from .output_affinity import GaussianAffinity, RationalAffinity, StudentAffinity
+from .poincare import RiemannianAdam
 
 OUTPUT_OPTIONS = ("dof", "sigma", "min_dist", "spread", "a", "b", "normalization")  # arguments of the output affinity
 
@@ -44,6 +45,37 @@ def sne() -> EmbeddingConfig:
         schedule=phases.of_sne,
         terms=objective.by_normalization,
         options=("sigma", "tolerance"),
+    )
+
+
+def tsnekhorn() -> EmbeddingConfig:
+    """TSNEkhorn (Van Assel et al. 2023): the rows of Q sum to those of P, both doubly stochastic; otherwise as t-SNE.
+
+    Of a representation P is the symmetric entropic affinity, perplexity 30, up to 10 000 cells. A finished graph is
+    read as by t-SNE; the rows of its P, and so those of Q, are not all equal.
+    """
+    return EmbeddingConfig(
+        method="tsnekhorn",
+        affinity_out=StudentAffinity(normalization="sinkhorn"),
+        search_affinity="symmetric_entropic",
+        schedule=phases.of_tsne,
+        terms=objective.by_normalization,
+        options=("dof", "tolerance"),
+    )
+
+
+def cosne() -> EmbeddingConfig:
+    """CO-SNE (Guo, Guo & Yu 2022): t-SNE in the Poincaré ball, with a term for the norms of the features."""
+    return EmbeddingConfig(
+        method="cosne",
+        affinity_out=None,
+        init="hyperbolic",
+        named_init_scaling=1.0,
+        in_ball=True,
+        schedule=phases.of_cosne,
+        terms=objective.cosne,
+        automatic=RiemannianAdam(),
+        of_method=objective.CosneOptions(),
     )
 
 
@@ -219,10 +251,12 @@ METHODS = {
     "nctsne": nc_tsne,
     "negtsne": neg_tsne,
     "localmap": localmap,
+    "cosne": cosne,
     "neighborembedding": neighbor_embedding,
     "pacmap": pacmap,
     "sne": sne,
     "tsne": tsne,
+    "tsnekhorn": tsnekhorn,
     "umap": umap,
 }
 

@@ -80,8 +80,9 @@ def neighbor_embedding(
     adata
         Annotated data matrix, cells in rows. A view becomes an actual AnnData; its parent is not touched.
     method
-        "tsne", "umap", "sne", "pacmap", "localmap", "neighbor_embedding" (any pair of affinities) or "affinity_matcher"
-        (a loss between two dense affinities); case and hyphens do not matter. Or an `EmbeddingConfig` made by
+        "tsne", "sne", "tsnekhorn", "cosne" (in the Poincaré ball), "umap", "largevis", "neg_tsne", "nc_tsne",
+        "info_tsne", "pacmap", "localmap", "neighbor_embedding" (any pair of affinities) or "affinity_matcher" (a loss
+        between two dense affinities); case and hyphens do not matter. Or an `EmbeddingConfig` made by
         `sc_nembed.engine.presets`.
     use_rep, n_pcs
         Search neighbors in this representation, a key of `.obsm` or "X", of which the first `n_pcs` columns are used;
@@ -98,11 +99,12 @@ def neighbor_embedding(
     affinity_out, kwargs_affinity_out
         Output affinity and its arguments, e.g. `{"dof": 0.5}`: "student", "gaussian", "rational", an instance or class
         such as `sc_nembed.GaussianAffinity`, or a function `log_q(Z, **kwargs)` of the positions as a tensor, which
-        gives the logarithms of q, (cells, cells). Its `normalization` is "all", "row" or "none".
+        gives the logarithms of q, (cells, cells). Its `normalization` is "all", "row", "sinkhorn" or "none".
     perplexity
         Smooth number of neighbors of an entropic affinity, at least 1; several give the mean of their affinities.
         Three times as many neighbors are searched; where there are fewer it is lowered to a third of them. Where it is
-        not given, t-SNE and SNE take 30, but above 200 000 cells the uniform affinities of 15 neighbors.
+        not given, t-SNE, SNE and CO-SNE take 30, but above 200 000 cells the uniform affinities of 15 neighbors.
+        TSNEkhorn's symmetric entropic affinity, also of perplexity 30, is of all pairs of at most 10 000 cells.
     n_neighbors
         Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named
         graph: keep that many. PaCMAP and LocalMAP choose them, 11 by default, among 50 more.
@@ -124,9 +126,9 @@ def neighbor_embedding(
     min_grad_norm
         Stop at a check where the Frobenius norm of the gradient is below; 0 never stops.
     max_iter
-        All steps of the path kept: 150 by default, 100 for UMAP, 750 with another optimizer than "auto"; the sampled
-        epochs of UMAP are 500 up to 10 000 cells and 200 above. 450 for PaCMAP and LocalMAP, whose phases take 100, 100
-        and 250 of them, or the same shares of another number.
+        All steps of the path kept: 150 by default, 100 for UMAP, 500 for CO-SNE and NC-t-SNE, 200 for InfoTSNE, 450 for
+        PaCMAP and LocalMAP, whose phases take 100, 100 and 250 of them, or the same shares of another number; 750 with
+        another optimizer than "auto". Sampled: 500, for UMAP above 10 000 cells 200.
     check_interval
         Steps between two checks (history, progress bar, callbacks, stop rules), 10 by default.
     init
@@ -177,12 +179,16 @@ def neighbor_embedding(
         Options of the method. t-SNE: `dof`, degrees of freedom of the Student kernel; `race`, whether two early phases
         are raced and the one with the better global arrangement is kept (by default for a representation of at most
         200 000 cells whose schedule is left alone); `tolerance`, relative error of the forces on the grid. SNE:
-        `sigma`, `tolerance`.
+        `sigma`, `tolerance`. TSNEkhorn: `dof`, `tolerance`. CO-SNE: `gamma` (0.5), `norm_strength` (0.01) and
+        `norm_scale`, as in `sc_nembed.COSNE`; its coordinates lie in the open unit ball.
         UMAP: `min_dist` (0.5) and `spread` (1), or `a` and `b`; `negative_sample_rate` (5); `repulsion`, "expected"
         (default: without sampling) or "sampled", then `exclude_neighbors`. PaCMAP: `MN_ratio` (0.5) and `FP_ratio` (2),
         mid-near and far pairs for each near one. LocalMAP: the same, and `low_dist_thres` (10), the distance in the
-        embedding within which far pairs are drawn anew. Affinity matcher: `loss_fn` ("square_loss",
-        "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and log Q), `kwargs_loss`.
+        embedding within which far pairs are drawn anew. Neg-t-SNE, LargeVis: `n_negatives` (5), `repulsion` as for
+        UMAP, `tolerance`; Neg-t-SNE: `Z_bar`, the constant that q is divided by. NC-t-SNE: `n_negatives` (5). InfoTSNE:
+        `n_negatives` (300), `with_positive` (True), whether the denominator holds the neighbor too. Affinity matcher:
+        `loss_fn` ("square_loss", "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and log Q),
+        `kwargs_loss`.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .contrastive import info_nce, largevis, nce, negative_sampling
+from .cosne import CosneOptions, cosne
 from .dense import matching
 from .normalized import by_normalization
 from .pacmap import LocalMAPOptions, PACMAPOptions, localmap, pacmap, pacmap_steps
@@ -10,6 +11,7 @@ from .problem import Inputs, Problem, Sums, Terms
 from .umap import n_epochs, umap
 
 __all__ = [
-    "Inputs", "LocalMAPOptions", "PACMAPOptions", "Problem", "Sums", "Terms", "by_normalization", "info_nce",
-    "largevis", "localmap", "matching", "n_epochs", "nce", "negative_sampling", "pacmap", "pacmap_steps", "umap",
+    "CosneOptions", "Inputs", "LocalMAPOptions", "PACMAPOptions", "Problem", "Sums", "Terms", "by_normalization",
+    "cosne", "info_nce", "largevis", "localmap", "matching", "n_epochs", "nce", "negative_sampling", "pacmap",
+    "pacmap_steps", "umap",
 ]  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import reductions
+from .. import radial_sum, reductions
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix
-from ..output_affinity import CallableAffinity
-from ..terms import Attraction, Autograd, Mass, Objective, Partition, RowPartition
+from ..kernel import Gaussian
+from ..output_affinity import CallableAffinity, OutputAffinity
+from ..terms import Attraction, Autograd, Mass, Objective, Partition, RowPartition, SinkhornPartition
 from .problem import Inputs, Problem, Sums, check_dense
 
 EXACT_ROWS = 2_000  # cells up to which SNE sums exactly: its embeddings are small, and so are their grids
@@ -29,13 +30,28 @@ def by_normalization(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Pro
         plan = None if name == "torch" else sums.plan(name, kernel, torch.float64 if name == "keops" else None)
         repulsion = RowPartition(kernel, matrix.row_mass, matrix.total, plan, counts, exact=name == "keops")
         return Problem({"attraction": Attraction(matrix, kernel), "repulsion": repulsion}, strength)
-    plan = sums.plan(sums.choose(), kernel)
+    plan = sums.plan(_evaluation(output, sums), kernel)
     if output.normalization is None:
         return Problem(
             {"attraction": Attraction(matrix, kernel), "repulsion": Mass(plan, matrix.total, counts)}, strength
         )
-    repulsion = Partition(plan, matrix.total, counts)
+    if output.normalization == "sinkhorn":
+        repulsion = SinkhornPartition(plan, matrix.row_sums(), counts)
+    else:
+        repulsion = Partition(plan, matrix.total, counts)
     return Problem({"attraction": Attraction(matrix, kernel), "repulsion": repulsion}, strength, divergence)
+
+
+def _evaluation(output: OutputAffinity, sums: Sums) -> str:
+    """The radial sum; exact for the logarithms of sums of Gaussians, which a grid cannot tell from 0 far from cells."""
+    if output.normalization != "sinkhorn" or not isinstance(output.kernel, Gaussian):
+        return sums.choose()
+    if sums.n_obs > radial_sum.EXACT_LIMIT:
+        raise ValueError(
+            "A Gaussian with normalization='sinkhorn' needs exact sums over all pairs, which is sensible up to "
+            f"{radial_sum.EXACT_LIMIT} cells; got {sums.n_obs}. Use a Student kernel, or fewer cells."
+        )
+    return sums.choose(exact_cells=radial_sum.EXACT_LIMIT)
 
 
 def _of_callable(output: CallableAffinity, matrix: AffinityMatrix) -> Objective:

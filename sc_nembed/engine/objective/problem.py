@@ -30,11 +30,14 @@ class Inputs:
         (n, d) float32 on the CPU; None where there is no representation.
     counts
         (n,) number of cells that each row stands for; None where it is one each.
+    raw
+        (n, d) features as they were given, not centred.
     """
 
     matrix: AffinityMatrix
     features: Tensor | None = None
     counts: Tensor | None = None
+    raw: Tensor | None = None
 
 
 @dataclass(frozen=True)

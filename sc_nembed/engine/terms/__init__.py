@@ -6,6 +6,7 @@
 |---|---|---|
 | (Σᵢⱼ Pᵢⱼ) log Σᵢⱼ qᵢⱼ | over all pairs: t-SNE | `Partition` |
 | Σᵢ rᵢ log Σⱼ qᵢⱼ, rᵢ the mass of row i of P | by row: SNE | `RowPartition` |
+| Σᵢⱼ Qᵢⱼ − 2 Σᵢ rᵢ fᵢ − Σᵢ rᵢ, Q = exp(fᵢ + fⱼ) q with the row sums of P | by Sinkhorn | `SinkhornPartition` |
 | Σᵢⱼ qᵢⱼ | not | `Mass` |
 | (m / n) Σᵢ degreeᵢ Σⱼ −log(1 − qᵢⱼ) | not: UMAP | `ExpectedRepulsion` |
 | Σᵢ rᵢ Σₖ φ(uᵢₖ), k drawn, or the mean | not: negative sampling, LargeVis | `DrawnContrast`, `ExpectedContrast` |
@@ -14,6 +15,8 @@
 
 PaCMAP and LocalMAP have none of these: their terms are sums of a potential over pairs of cells, `PairSum` and
 `NearbyPairSum`.
+
+CO-SNE has terms of its own, in the Poincaré ball: `terms.hyperbolic`.
 
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.
@@ -25,10 +28,12 @@ from .attraction import Attraction
 from .autograd import Autograd
 from .contrast import DrawnContrast, ExpectedContrast
 from .denominators import NCE, Edges, InfoNCE
+from .hyperbolic import HyperbolicAttraction, HyperbolicPartition, NormTerm
 from .nearby import NearbyPairSum, nearby_pair_sum
 from .pairs import PairSum
 from .partition import Mass, Partition
 from .row_partition import RowPartition
+from .sinkhorn import SinkhornPartition
 from .term import Force, Objective, Term
 from .umap import ExpectedRepulsion
 
@@ -41,13 +46,17 @@ __all__ = [
     "ExpectedContrast",
     "ExpectedRepulsion",
     "Force",
+    "HyperbolicAttraction",
+    "HyperbolicPartition",
     "InfoNCE",
     "Mass",
     "NearbyPairSum",
+    "NormTerm",
     "Objective",
     "PairSum",
     "Partition",
     "RowPartition",
+    "SinkhornPartition",
     "Term",
     "nearby_pair_sum",
 ]

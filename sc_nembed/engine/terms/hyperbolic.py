@@ -1,0 +1,157 @@
+"""The terms of CO-SNE (Guo, Guo & Yu 2022), in the Poincaré ball: a Cauchy kernel of hyperbolic distances d.
+
+    q = 1 / (1 + d² / γ²)        d² = 4 arsinh² √t,  t = ‖zᵢ − zⱼ‖² / (aᵢ aⱼ),  a = 1 − ‖z‖²
+    attraction = −Σᵢⱼ Pᵢⱼ log qᵢⱼ        repulsion = (Σᵢⱼ Pᵢⱼ) log Σᵢⱼ qᵢⱼ
+    norm = mean over i of (‖xᵢ‖² − d(zᵢ, 0)²)²
+
+The gradient of each is Euclidean; by ∂t / ∂zᵢ = 2 (zᵢ − zⱼ) / (aᵢ aⱼ) + 2 t zᵢ / aᵢ nothing of it diverges where two
+cells meet. The norm term keeps the levels of a hierarchy: small features near the origin. In the paper the features lie
+in a ball themselves and Euclidean norms are compared; of features in a Euclidean space, as here and in TorchDR, the
+norm is compared with the distance from the origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import backend, reductions
+from ..fused import hyperbolic as fused
+from ..graph import AffinityMatrix
+from .attraction import unsigned
+from .partition import counted
+from .term import Force, Term
+
+BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
+FUSED_ROWS = 64
+TINY = 1e-12  # t below which arsinh √t / √t is 1
+
+
+@dataclass(frozen=True)
+class HyperbolicAttraction(Term):
+    """Attraction along the edges of a symmetric P."""
+
+    matrix: AffinityMatrix
+    gamma: float
+
+    @cached_property
+    def _edges(self) -> tuple[np.ndarray, ...]:
+        return unsigned(self.matrix)
+
+    def __call__(self, positions: Tensor, *, value: bool) -> Force:
+        if _is_fused(positions):
+            cost, pull = _fused_attraction(self._edges, positions, self.gamma**-2)
+        else:
+            cost, pull = _plain_attraction(self.matrix, positions, self.gamma**-2)
+        return Force(pull.mul_(4), cost if value else None, None)
+
+
+@dataclass(frozen=True)
+class HyperbolicPartition(Term):
+    """The logarithm of the sum of q over all pairs i ≠ j, which is exact; as in `Partition` a row may stand for several
+    cells.
+    """
+
+    gamma: float
+    total: float
+    counts: Tensor | None = None  # (n,)
+
+    def __call__(self, positions: Tensor, *, value: bool) -> Force:
+        weights = torch.ones_like(positions[:, 0]) if self.counts is None else self.counts.to(positions.dtype)
+        sums = _fused_sums if _is_fused(positions) else _plain_sums
+        mass, push = counted(*sums(positions, weights, self.gamma**-2), self.counts)
+        partition = reductions.total(mass)
+        gradient = reductions.scale(push, (4 * self.total / partition).to(push.dtype))
+        return Force(gradient, self.total * partition.log() if value else None, None)
+
+
+@dataclass(frozen=True)
+class NormTerm(Term):
+    """`sq_norms` is (n,), ‖x‖² of the features; a row that stands for w cells counts w times."""
+
+    sq_norms: Tensor
+    counts: Tensor | None = None
+
+    def __call__(self, positions: Tensor, *, value: bool) -> Force:
+        z = positions.double()
+        share = torch.ones_like(z[:, 0]) if self.counts is None else self.counts.double()
+        share = share / share.sum()
+        sq_length = z.square().sum(1)
+        length = sq_length.sqrt()
+        ratio = torch.where(sq_length > TINY, length.atanh() / length.clamp_min(TINY), 1.0)
+        missing = self.sq_norms.double() - 4 * sq_length * ratio.square()
+        gradient = (-16 * share * missing * ratio / (1 - sq_length))[:, None] * z
+        return Force(gradient.to(positions.dtype), reductions.total(share * missing.square()) if value else None, None)
+
+
+def _is_fused(positions: Tensor) -> bool:
+    return backend.is_fused(positions) and positions.shape[1] <= 3
+
+
+def _sq_distance(t: Tensor) -> tuple[Tensor, Tensor]:
+    """d² and its derivative with respect to t."""
+    root = t.sqrt()
+    ratio = torch.where(t > TINY, root.asinh() / root.clamp_min(TINY), 1.0)
+    return 4 * t * ratio.square(), 4 * ratio / (1 + t).sqrt()
+
+
+def _plain_attraction(matrix: AffinityMatrix, positions: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    room = 1 - positions.square().sum(1)
+    pull, inward, cost = torch.zeros_like(positions), torch.zeros_like(room), room.new_zeros(())
+    rows = torch.repeat_interleave(torch.arange(matrix.n_rows, device=positions.device), matrix.degrees())
+    parts = (part.split(BLOCK_PAIRS) for part in (rows, matrix.indices, matrix.weights))
+    for row, column, weight in zip(*parts, strict=True):
+        column, weight = column.long(), weight.to(positions.dtype)
+        difference = positions[row] - positions[column]
+        t = difference.square().sum(1) / (room[row] * room[column])
+        sq_dist, slope = _sq_distance(t)
+        strength = weight * slope * precision / (1 + precision * sq_dist)
+        pull.index_add_(0, row, (strength / room[column])[:, None] * difference)
+        inward.index_add_(0, row, strength * t)
+        cost = cost + (weight * (precision * sq_dist).log1p()).sum()
+    return cost, (pull + inward[:, None] * positions) / room[:, None]
+
+
+def _plain_sums(positions: Tensor, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    """Σⱼ wⱼ qᵢⱼ (n,), and half the sum over j of wⱼ ∂qᵢⱼ / ∂zᵢ (n, d), in blocks of rows."""
+    room, found = 1 - positions.square().sum(1), []
+    for rows in torch.arange(len(room), device=positions.device).split(max(1, BLOCK_PAIRS // len(room))):
+        difference = positions[rows, None, :] - positions[None, :, :]
+        t = difference.square().sum(2) / (room[rows, None] * room[None, :])
+        sq_dist, slope = _sq_distance(t)
+        value = 1 / (1 + precision * sq_dist)
+        slope = -precision * slope * value.square() * weights
+        push = ((slope / room)[:, :, None] * difference).sum(1) + (slope * t).sum(1)[:, None] * positions[rows]
+        found.append(((value * weights).sum(1) - weights[rows], push / room[rows, None]))
+    mass, push = zip(*found, strict=True)
+    return torch.cat(mass), torch.cat(push)
+
+
+def _padded(positions: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Positions (n, 3) and 1 / (1 − ‖z‖²), which loses its digits near the edge of the ball unless in float64."""
+    inverse = 1 / (1 - positions.double().square().sum(1))
+    return torch.nn.functional.pad(positions, (0, 3 - positions.shape[1])), inverse.float().numpy()
+
+
+def _fused_attraction(edges: tuple[np.ndarray, ...], positions: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    points, inverse = _padded(positions)
+    bounds, pull = backend.chunk_bounds(len(points), FUSED_ROWS), torch.empty(points.shape)
+    cost = np.empty(len(bounds))
+    backend.parallel(
+        fused.attraction, bounds, *edges, points.numpy(), inverse, np.float32(precision), cost, pull.numpy()
+    )
+    return torch.tensor(cost.sum()), pull[:, : positions.shape[1]].contiguous()
+
+
+def _fused_sums(positions: Tensor, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    points, inverse = _padded(positions)
+    mass, push = torch.empty(len(points)), torch.empty(points.shape)
+    backend.parallel(
+        fused.partition, backend.chunk_bounds(len(points), FUSED_ROWS), points.T.contiguous().numpy(), inverse,
+        backend.as_array(weights), np.float32(precision), mass.numpy(), push.numpy(),
+    )  # fmt: skip
+    return mass, push[:, : positions.shape[1]].contiguous()

@@ -1,0 +1,124 @@
+"""What is wrong with a configuration, said before anything is computed: each function raises ValueError."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import backend
+from .affinity import AFFINITIES
+from .initialization import NAMES as INIT_NAMES
+from .neighbors import METRICS
+from .optimizer import PreconditionedNesterov, TorchOptimizer
+
+OF_PERPLEXITY = ("entropic", "symmetric_entropic")
+
+if TYPE_CHECKING:
+    from .config import EmbeddingConfig
+
+
+def _number(
+    config: EmbeddingConfig, name: str, wanted: str, accept: Callable[[float], bool], *, whole: bool = False
+) -> None:
+    value = getattr(config, name)
+    if value is None:
+        return
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not accept(value):
+        raise ValueError(f"`{name}` must be {wanted}; got {value!r}.")
+
+
+def check_numbers(config: EmbeddingConfig) -> None:
+    for name, least in (("n_components", 1), ("max_iter", 1), ("check_interval", 1), ("n_neighbors", 2)):
+        _number(config, name, f"an integer of at least {least}", lambda value, least=least: value >= least, whole=True)
+    _number(config, "early_exaggeration_iter", "an integer of at least 0", lambda value: value >= 0, whole=True)
+    _number(config, "random_state", "an integer of at least 0", lambda value: value >= 0, whole=True)
+    for name in ("early_exaggeration_coeff", "exaggeration", "repulsion_strength"):
+        _number(config, name, "a positive number", lambda value: value > 0)
+    _number(config, "min_grad_norm", "a number of at least 0 (0: never stop early)", lambda value: value >= 0)
+    _number(config, "tolerance", "a relative error between 0 and 1", lambda value: 0 < value < 1)
+    if config.init_scaling not in ("keep", "range"):
+        _number(config, "init_scaling", "a positive number, 'range' or 'keep'", lambda value: value > 0)
+    _number(config, "max_grad_norm", "a positive number", lambda value: value > 0)
+    _number(config, "negative_sample_rate", "an integer of at least 1", lambda value: value >= 1, whole=True)
+    if config.lr != "auto":
+        _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
+        if config.is_automatic and config.in_ball and config.lr > 10:
+            raise ValueError(
+                f"`lr={config.lr}` is too large for method={config.method!r}: it is the distance that a cell moves in "
+                "a step, of at most about 20 between any two. Use 0.1, or lr='auto'."
+            )
+        preconditioned = config.is_automatic and isinstance(config.automatic, PreconditionedNesterov)
+        if preconditioned and config.repulsion != "sampled" and config.lr > 10:
+            raise ValueError(
+                f"`lr={config.lr}` is too large for optimizer='auto', whose rate is dimensionless and about 1, since "
+                "each gradient is divided by its curvature. Rates in the hundreds belong to plain gradient descent: "
+                "use optimizer='SGD' or 'DeltaBarDelta' for them, or lr='auto'."
+            )
+
+
+def check_combinations(config: EmbeddingConfig) -> None:
+    """Parameters that exclude each other."""
+    if config.perplexity is not None and config.affinity_in is None and config.search_affinity not in OF_PERPLEXITY:
+        raise ValueError(
+            f"`perplexity` has no effect with method={config.method!r}, whose input affinity is "
+            f"{config.search_affinity!r}: use `n_neighbors`, or `affinity_in='entropic'`."
+        )
+    for name in ("affinity_out", "kwargs_affinity_out"):
+        if not config.has_output and getattr(config, name) is not None:
+            raise ValueError(f"`{name}` has no effect with method={config.method!r}, whose loss has none.")
+    if config.repulsion not in (None, "expected", "sampled"):
+        raise ValueError(f"Unknown `repulsion` {config.repulsion!r}; available: ['expected', 'sampled'].")
+    if config.exclude_neighbors and config.repulsion != "sampled":
+        raise ValueError("`exclude_neighbors` has no effect without `repulsion='sampled'`: nothing is drawn.")
+    if config.repulsion == "sampled":
+        for name, given in (
+            ("optimizer", not config.is_automatic), ("optimizer_kwargs", bool(config.optimizer_kwargs)),
+            ("encoder", config.encoder is not None), ("process_duplicates", config.process_duplicates),
+            ("max_grad_norm", config.max_grad_norm is not None), ("backend", config.backend == "keops"),
+        ):  # fmt: skip
+            if given:
+                raise ValueError(
+                    f"`{name}` has no effect with `repulsion='sampled'`, whose epochs are steps of their own."
+                )
+    if config.in_ball:
+        _check_ball(config)
+    if config.encoder is not None:
+        if not isinstance(config.init, str) or config.init != "pca" or config.init_scaling is not None:
+            raise ValueError(
+                "`init` and `init_scaling` have no effect with an `encoder`, which makes the start itself."
+            )
+        if not config.is_automatic and not isinstance(config.resolved_optimizer(), TorchOptimizer):
+            raise ValueError(
+                f"`optimizer={config.optimizer!r}` moves cells; an `encoder` needs one of torch, or 'auto'."
+            )
+
+
+def _check_ball(config: EmbeddingConfig) -> None:
+    if not config.is_automatic:
+        raise ValueError(
+            f"`optimizer={config.optimizer!r}` moves cells along straight lines, out of the unit ball that "
+            f"method={config.method!r} embeds in; leave it at 'auto', Riemannian Adam."
+        )
+    if config.encoder is not None:
+        raise ValueError(f"An `encoder` cannot be kept inside the unit ball that method={config.method!r} embeds in.")
+    if config.affinity_out is not None or config.kwargs_affinity_out:
+        raise ValueError(
+            f"method={config.method!r} has an output affinity of its own, of hyperbolic distances; got `affinity_out="
+            f"{config.affinity_out!r}`, `kwargs_affinity_out={config.kwargs_affinity_out!r}`. Its scale is `gamma`."
+        )
+
+
+def check_names(config: EmbeddingConfig) -> None:
+    if isinstance(config.init, str) and config.init not in INIT_NAMES:
+        raise ValueError(f"Unknown `init` {config.init!r}; available: {list(INIT_NAMES)}, or an array.")
+    if isinstance(config.affinity_in, str) and config.affinity_in.lower() not in AFFINITIES:
+        raise ValueError(f"Unknown `affinity_in` {config.affinity_in!r}; available: {sorted(AFFINITIES)}.")
+    if config.backend is not None and config.backend not in backend.BACKENDS:
+        raise ValueError(f"Unknown `backend` {config.backend!r}; available: {[*backend.BACKENDS, None]}.")
+    if config.metric is not None and config.metric not in METRICS:
+        raise ValueError(f"Unknown `metric` {config.metric!r}; available: {list(METRICS)}.")
+    backend.resolve_device(config.device)
+    backend.resolve_n_jobs(config.n_jobs)
