@@ -14,10 +14,17 @@ import torch
 from torch import Tensor
 
 from . import backend
-from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
+from .affinity import (
+    AFFINITIES,
+    EntropicAffinity,
+    InputAffinity,
+    PHATEAffinity,
+    PrecomputedAffinity,
+    named_affinity,
+)
 from .graph import AffinityMatrix
 from .initialization import NAMES as INIT_NAMES
-from .matching import resolve_loss
+from .matching import LOSSES, only_matched, resolve_loss
 from .neighbors import METRICS
 from .optimizer import (
     Optimizer,
@@ -26,13 +33,11 @@ from .optimizer import (
     resolve_optimizer,
     with_options,
 )
-from .output_affinity import CallableAffinity, OutputAffinity, resolve_output_affinity
+from .output_affinity import CallableAffinity, NegativeDistanceAffinity, OutputAffinity, resolve_output_affinity
 from .rate_scheduler import resolve_scheduler
 from .schedule import Schedule
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
-OF_PERPLEXITY = ("entropic", "symmetric_entropic")
-OF_NEIGHBORS = ("uniform", "umap")
 OF_METHODS = {
     "exclude_neighbors", "kwargs_loss", "loss_fn", "negative_sample_rate", "race", "repulsion", "tolerance",
 }  # fmt: skip
@@ -112,6 +117,7 @@ class EmbeddingConfig:
             EntropicAffinity(self.perplexity)
         resolve_loss(self.loss_fn, self.kwargs_loss)
         _check_combinations(self)
+        self._check_negative()
 
     def resolved_optimizer(self) -> Optimizer:
         if isinstance(self.optimizer, str) and self.optimizer == "auto":
@@ -135,7 +141,8 @@ class EmbeddingConfig:
         """The input affinity for a new search (`searching`) or a finished graph."""
         given = self.affinity_in
         if given is None or isinstance(given, str):
-            return self._named_affinity((given or self._usual_affinity(searching, n_obs)).lower(), searching, n_obs)
+            name = (given or self._usual_affinity(searching, n_obs)).lower()
+            return named_affinity(name, self.perplexity, self.n_neighbors, searching=searching, n_obs=n_obs)
         for name in ("perplexity", "n_neighbors") if searching else ("perplexity",):
             if getattr(self, name) is not None:
                 raise ValueError(f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters.")
@@ -149,24 +156,19 @@ class EmbeddingConfig:
         uniformly = self.n_neighbors is not None or n_obs > self.entropic_cells
         return "uniform" if self.search_affinity == "entropic" and uniformly else self.search_affinity
 
-    def _named_affinity(self, name: str, searching: bool, n_obs: int) -> InputAffinity:
-        if name == "precomputed":
+    def _check_negative(self) -> None:
+        """Affinities without a logarithm are for losses between dense matrices."""
+        given, output = self.affinity_in, self.output_affinity()
+        is_phate = isinstance(given, PHATEAffinity) or (isinstance(given, str) and given.lower() == "phate")
+        if self.symmetric and is_phate:
+            raise ValueError(only_matched(f"`affinity_in={given!r}`", self.method))
+        if self.symmetric and isinstance(output, NegativeDistanceAffinity):
+            raise ValueError(only_matched(f"`affinity_out={self.affinity_out!r}`", self.method))
+        if isinstance(output, NegativeDistanceAffinity) and self.loss_fn in LOSSES and self.loss_fn != "square_loss":
             raise ValueError(
-                "`affinity_in='precomputed'` needs a matrix: pass `obsp=` to the AnnData function, or "
-                "PrecomputedAffinity(P)."
+                f"`loss_fn={self.loss_fn!r}` takes logarithms, which negative distances do not have. Use "
+                "'square_loss', or a function of P and Q."
             )
-        if name not in OF_PERPLEXITY and self.perplexity is not None:
-            raise ValueError(
-                f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to {list(OF_PERPLEXITY)}."
-            )
-        if name in OF_PERPLEXITY and self.perplexity is not None:
-            return AFFINITIES[name](self.perplexity)
-        if name not in OF_NEIGHBORS or self.n_neighbors is None:
-            if searching and self.n_neighbors is not None and name != "entropic":
-                raise ValueError(f"`n_neighbors` has no effect with `affinity_in={name!r}`, which is of all pairs.")
-            return AFFINITIES[name]()
-        counted = min(self.n_neighbors, n_obs)
-        return UniformAffinity(counted - 1) if name == "uniform" else UMAPAffinity(counted)
 
     def to_record(self) -> dict[str, Any]:
         """Parameters as plain values that h5ad and zarr can hold; None is dropped."""

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from . import radial_sum, reductions
 from .config import EmbeddingConfig
-from .graph import AffinityMatrix
+from .graph import AffinityMatrix, DenseAffinity
 from .kernel import Rational, RationalRepulsion
-from .matching import resolve_loss
+from .matching import resolve_loss, square_difference
 from .optimizer import Optimizer
-from .output_affinity import CallableAffinity, OutputAffinity
+from .output_affinity import CallableAffinity, NegativeDistanceAffinity, OutputAffinity
 from .sampled import SampledEpochs
 from .terms import Attraction, Autograd, ExpectedRepulsion, Mass, Objective, Partition, RowPartition
 from .world import SERIAL
@@ -139,12 +139,22 @@ def _strong_edges(matrix: AffinityMatrix, epochs: int) -> AffinityMatrix:
     )  # fmt: skip
 
 
-def matching(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None, sums: Sums) -> Problem:
-    """A loss between P as it is defined and Q, both dense."""
+def matching(
+    config: EmbeddingConfig, matrix: AffinityMatrix | DenseAffinity, counts: Tensor | None, sums: Sums
+) -> Problem:
+    """A loss between P as it is defined and Q, both dense; of Q itself where it has no logarithm."""
     _check_dense(matrix)
     output, loss = config.output_affinity(), resolve_loss(config.loss_fn, config.kwargs_loss)
-    p = matrix.to_dense().to(sums.dtype)
-    return Problem({"loss": Autograd(lambda positions: loss(p, output.log_matrix(positions)))}, {"loss": 1.0})
+    p, of_positions = matrix.to_dense().to(sums.dtype), None
+    if isinstance(output, NegativeDistanceAffinity):
+        loss, of_positions = square_difference if config.loss_fn == "square_loss" else loss, output.matrix
+    elif isinstance(config.loss_fn, str) and config.loss_fn != "square_loss" and (p < 0).any():
+        raise ValueError(
+            f"`loss_fn={config.loss_fn!r}` is of an affinity that is not negative, and this one has negative entries. "
+            "Use 'square_loss', or a function of P and log Q."
+        )
+    of_positions = of_positions or output.log_matrix
+    return Problem({"loss": Autograd(lambda positions: loss(p, of_positions(positions)))}, {"loss": 1.0})
 
 
 def _of_callable(output: CallableAffinity, matrix: AffinityMatrix) -> Objective:
@@ -161,7 +171,7 @@ def _of_callable(output: CallableAffinity, matrix: AffinityMatrix) -> Objective:
     return {"attraction": Autograd(attraction), "repulsion": Autograd(repulsion)}
 
 
-def _check_dense(matrix: AffinityMatrix) -> None:
+def _check_dense(matrix: AffinityMatrix | DenseAffinity) -> None:
     if matrix.n_rows > DENSE_CELLS:
         gigabytes = 4 * matrix.n_rows**2 / 1e9
         raise ValueError(
