@@ -14,6 +14,7 @@ from ._all_pairs import ROWS, all_pairs, check_positive, from_rows, n_of_all_pai
 from ._scaling import EXPONENTIAL, POSITIVE_PART, Link, Scaling
 
 KERNELS = ("gaussian", "student")
+MAX_RATIO = 1e12  # of costs and ε
 TOLERATED = 1e-5  # of row sums; above, a warning says what was reached
 
 
@@ -100,6 +101,13 @@ def _costs(distances: np.ndarray, base_kernel: str) -> np.ndarray:
 
 
 def _solved(costs: np.ndarray, eps: float, link: Link, name: str) -> np.ndarray:
+    blocks = (costs[begin:end] for begin, end in backend.chunk_bounds(len(costs), ROWS))
+    largest = max(float(block.max(where=np.isfinite(block), initial=0)) for block in blocks)
+    if largest > MAX_RATIO * eps:
+        raise ValueError(
+            f"`eps={eps:g}` is too small for costs of up to {largest:.3g}, of which it is less than {1 / MAX_RATIO:g}: "
+            "float64 has no digits left for differences of that size. Raise `eps`."
+        )
     duals, error = Scaling(costs, float(eps), link).solve()
     if not error <= TOLERATED:
         warnings.warn(

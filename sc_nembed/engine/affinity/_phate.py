@@ -24,10 +24,10 @@ class PHATEAffinity:
     """PHATE's potential distances with a minus sign, −‖log Pᵗ_i − log Pᵗ_j‖ (Moon et al. 2019); a `DenseAffinity`, for
     `AffinityMatcher` alone.
 
-    A_ij = exp(−(d / σ_i)^`alpha`) with σ_i the distance of cell i to its `k`-th neighbor, A_ii = 1; P is
-    (A + Aᵀ) / 2, each row divided by its sum; `t` steps of that walk make Pᵗ. As in the authors' code, values of A below
-    1e-4 are left out and the logarithm is of Pᵗ + 1e-7. `NegativeDistanceAffinity` is the output affinity to match it
-    with, by "square_loss": a metric scaling of the potential distances.
+    A_ij = exp(−(d / σ_i)^`alpha`) with σ_i the distance of cell i to its `k`-th neighbor, A_ii = 1; P is (A + Aᵀ) / 2,
+    each row divided by its sum; `t` steps of that walk make Pᵗ. As in the authors' code, values of A below 1e-4 are
+    left out and the logarithm is of Pᵗ + 1e-7. `NegativeDistanceAffinity` is the output affinity to match it with, by
+    "square_loss": a metric scaling of the potential distances.
 
     Not normalised: entries are 0 and below, 0 on the diagonal and between cells whose walks are the same. Distances
     enter as they are. Equal cells are next to each other in the walk; a cell with `k` of them has as σ the distance to

@@ -118,7 +118,7 @@ class Scaling:
         """A Newton step, shortened until it leads on; where none does, a sweep."""
         residual = point.sums - 1
         step = self._solved(point)
-        share = min(1.0, self.link.max_step / np.abs(step).max())
+        share = min(1.0, self.link.max_step / max(float(np.abs(step).max()), 1e-300))
         descent, square = float(residual @ step), float(residual @ residual)
         while share > 1e-5:
             moved = self._at(point.duals + share * step)
