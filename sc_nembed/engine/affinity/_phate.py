@@ -59,7 +59,7 @@ class PHATEAffinity:
 
 
 def _walk(distances: np.ndarray, sigma: np.ndarray, alpha: float) -> sp.csr_matrix:
-    """The random walk's matrix: rows sum to 1."""
+    """The random walk's matrix, float32: rows sum to 1. Its powers add up positive numbers alone, which keeps digits."""
     n, blocks = len(distances), []
     for begin, end in backend.chunk_bounds(n, ROWS):
         kernel = np.exp(-((distances[begin:end] / sigma[begin:end, None]) ** alpha))
@@ -67,7 +67,7 @@ def _walk(distances: np.ndarray, sigma: np.ndarray, alpha: float) -> sp.csr_matr
         blocks.append(sp.csr_matrix(np.where(kernel >= SMALLEST_KERNEL, kernel, 0)))
     one_way = sp.vstack(blocks, format="csr")
     mean = ((one_way + one_way.T) / 2).tocsr()
-    return sp.diags(1 / mean.sum(1).A1).dot(mean).tocsr()
+    return sp.diags(1 / mean.sum(1).A1).dot(mean).tocsr().astype(np.float32)
 
 
 def _potential(chunk: int, begin: int, end: int, walk: sp.csr_matrix, t: int, potential: np.ndarray) -> None:
@@ -75,7 +75,7 @@ def _potential(chunk: int, begin: int, end: int, walk: sp.csr_matrix, t: int, po
     columns = walk[:, begin:end].toarray()
     for _ in range(t - 1):
         columns = walk @ columns
-    columns = -np.log(columns + SMALLEST_PROBABILITY)
+    columns = -np.log(columns.astype(np.float64) + SMALLEST_PROBABILITY)
     potential[:, begin:end] = columns - columns.mean(0)
 
 

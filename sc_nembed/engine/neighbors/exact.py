@@ -17,7 +17,7 @@ def search(features: Tensor, k: int) -> Tensor:
 
 
 def nearest(features: Tensor, queries: Tensor, k: int) -> Tensor:
-    """The rows of `features` with the k smallest ‖y‖² − 2⟨x, y⟩ of every query x, (m, k) int32; few of them in no order.
+    """The rows of `features` with the k smallest ‖y‖² − 2⟨x, y⟩ of every query x, (m, k) int32; few in no order.
 
     In float64: groups of cells that lie 10⁴ times their own size apart would leave float32 no digits for a difference.
     """
