@@ -59,7 +59,7 @@ class PHATEAffinity:
 
 
 def _walk(distances: np.ndarray, sigma: np.ndarray, alpha: float) -> sp.csr_matrix:
-    """The random walk's matrix, float32: rows sum to 1. Its powers add up positive numbers alone, which keeps digits."""
+    """The random walk's matrix, float32; rows sum to 1. Powers of it are sums of positive numbers: they keep digits."""
     n, blocks = len(distances), []
     for begin, end in backend.chunk_bounds(n, ROWS):
         kernel = np.exp(-((distances[begin:end] / sigma[begin:end, None]) ** alpha))
