@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import backend, memory, objective, race
-from .affinity import EntropicAffinity, InputAffinity
+from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity
 from .callbacks import Callback, progress_bar
 from .cells import Cells, Given, Source, cells_of, checked, n_obs_of, processes_duplicates
 from .config import EmbeddingConfig
@@ -76,6 +76,8 @@ def embed(
         with _timed(seconds, "affinity" if affinity is not None else None):
             cells = cells_of(config, given, affinity, graph)
         n_neighbors = graph.n_neighbors + 1 if isinstance(graph, KnnGraph) else None  # the cell itself counted
+        if k and isinstance(affinity, PACMAPAffinity):
+            n_neighbors = min(affinity.k, k) + 1  # those chosen, of more that were searched
         del graph  # one that was searched here is as large as P
         with _timed(seconds, "init"):
             start, scaling, init = _start(config, cells)
