@@ -14,9 +14,10 @@ from .config import EmbeddingConfig
 from .duplicates import distinct_rows
 from .encoder import as_input, check_encoder
 from .features import checked_features
-from .graph import AffinityMatrix, KnnGraph
+from .graph import AffinityMatrix, DenseAffinity, KnnGraph
 from .initialization import pca
 from .isolated import Participants, participants
+from .matching import only_matched
 from .morton import MANY_CELLS, by_degree, morton_order, reordered
 from .rows import Rows
 
@@ -39,7 +40,7 @@ class Given:
 class Cells:
     """The cells that take part: P, their features, how many cells each stands for; and the way back to all cells."""
 
-    matrix: AffinityMatrix
+    matrix: AffinityMatrix | DenseAffinity
     features: Tensor | None
     raw: Tensor | None
     counts: Tensor | None
@@ -120,6 +121,10 @@ def cells_of(
         raise ValueError(
             f"The precomputed affinity is of {matrix.n_rows} cells, but there are {n_obs_of(given.source)}."
         )
+    if isinstance(matrix, DenseAffinity):
+        if not config.dense:
+            raise ValueError(only_matched(f"`affinity_in={config.affinity_in!r}`", config.method))
+        return Cells(matrix, given.features, given.raw, None, given, Participants(matrix, None))
     kept = participants(given.rows.weigh(matrix), in_ball=config.in_ball)
     counts = kept.of(given.rows.counts)
     return Cells(kept.matrix, kept.of(given.features), kept.of(given.raw), counts, given, kept)

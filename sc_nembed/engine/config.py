@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from . import validation
-from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, PACMAPAffinity, UMAPAffinity, UniformAffinity
+from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity, named_affinity
+from .affinity._named import OF_PERPLEXITY
 from .graph import AffinityMatrix
 from .matching import resolve_loss
 from .optimizer import (
@@ -25,11 +26,6 @@ from .record import plain
 from .schedule import Schedule
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
-OF_PERPLEXITY = validation.OF_PERPLEXITY
-OF_NEIGHBORS = {
-    "pacmap": lambda counted: PACMAPAffinity(counted - 1), "umap": UMAPAffinity,
-    "uniform": lambda counted: UniformAffinity(counted - 1),
-}  # fmt: skip
 OF_METHODS = {
     "exclude_neighbors", "kwargs_loss", "loss_fn", "negative_sample_rate", "race", "repulsion", "tolerance",
 }  # fmt: skip
@@ -116,6 +112,7 @@ class EmbeddingConfig:
             EntropicAffinity(self.perplexity)
         resolve_loss(self.loss_fn, self.kwargs_loss)
         validation.check_combinations(self)
+        validation.check_negative(self)
 
     def resolved_optimizer(self) -> Optimizer:
         if isinstance(self.optimizer, str) and self.optimizer == "auto":
@@ -145,7 +142,8 @@ class EmbeddingConfig:
             name = (given or self._usual_affinity(searching, n_obs)).lower()
             if name == "pacmap" and self.n_neighbors is None and self.perplexity is None:
                 return PACMAPAffinity(min(pacmap_neighbors(n_obs), n_held or n_obs))
-            return self._named_affinity(name, searching, n_obs)
+            perplexity = self.usual_perplexity if name in OF_PERPLEXITY and self.perplexity is None else self.perplexity
+            return named_affinity(name, perplexity, self.n_neighbors, searching=searching, n_obs=n_obs)
         for name in ("perplexity", "n_neighbors") if searching else ("perplexity",):
             if getattr(self, name) is not None:
                 raise ValueError(f"`{name}` has no effect: `affinity_in` is {given!r}, which holds its own parameters.")
@@ -159,24 +157,6 @@ class EmbeddingConfig:
             return self.graph_affinity
         many = usual == "entropic" and n_obs > self.entropic_cells
         return "uniform" if many or (usual in OF_PERPLEXITY and self.n_neighbors is not None) else usual
-
-    def _named_affinity(self, name: str, searching: bool, n_obs: int) -> InputAffinity:
-        if name == "precomputed":
-            raise ValueError(
-                "`affinity_in='precomputed'` needs a matrix: pass `obsp=` to the AnnData function, or "
-                "PrecomputedAffinity(P)."
-            )
-        if name not in OF_PERPLEXITY and self.perplexity is not None:
-            raise ValueError(
-                f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to {list(OF_PERPLEXITY)}."
-            )
-        if name in OF_PERPLEXITY:
-            return AFFINITIES[name](self.usual_perplexity if self.perplexity is None else self.perplexity)
-        if name not in OF_NEIGHBORS or self.n_neighbors is None:
-            if searching and self.n_neighbors is not None and name != "entropic":
-                raise ValueError(f"`n_neighbors` has no effect with `affinity_in={name!r}`, which is of all pairs.")
-            return AFFINITIES[name]()
-        return OF_NEIGHBORS[name](min(self.n_neighbors, n_obs))
 
     def to_record(self) -> dict[str, Any]:
         """Parameters as plain values that h5ad and zarr can hold; None is dropped."""

@@ -1,4 +1,7 @@
-"""The two sparse shapes of the engine: who is near whom (`KnnGraph`) and how much (`AffinityMatrix`)."""
+"""The shapes of the engine: who is near whom (`KnnGraph`) and how much (`AffinityMatrix`), both sparse.
+
+`DenseAffinity` is for affinities that are negative or of all pairs, which a loss between dense matrices takes alone.
+"""
 
 from __future__ import annotations
 
@@ -94,3 +97,36 @@ class AffinityMatrix:
         """The same matrix on another device."""
         names = ("indptr", "indices", "weights", "row_mass")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class DenseAffinity:
+    """Input affinities of any sign, of all pairs; for `AffinityMatcher` alone.
+
+    Attributes
+    ----------
+    values
+        (n, n) float32; the diagonal is 0.
+    """
+
+    values: Tensor  # (n, n)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.shape[0] != self.values.shape[1]:
+            raise ValueError(f"A DenseAffinity needs `values` of shape (n, n); got {tuple(self.values.shape)}.")
+
+    @property
+    def n_rows(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def n_edges(self) -> int:
+        return self.n_rows * (self.n_rows - 1)
+
+    def to_dense(self) -> Tensor:
+        """(n, n) float32."""
+        return self.values
+
+    def to(self, device: torch.device) -> DenseAffinity:
+        """The same values on another device."""
+        return DenseAffinity(self.values.to(device))

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import ArpackError, eigsh
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from .graph import AffinityMatrix
+from .graph import AffinityMatrix, DenseAffinity
 
 NAMES = ("pca", "spectral", "random", "normal", "hyperbolic")
 RANGE = 10.0  # the largest coordinate that `init_scaling="range"` gives
@@ -135,7 +135,7 @@ def start_positions(
     scaling: float | str | None,
     *,
     features: Tensor | None,
-    matrix: AffinityMatrix,
+    matrix: AffinityMatrix | DenseAffinity,
     n_components: int,
     seed: int,
 ) -> tuple[Tensor, str]:
@@ -166,7 +166,7 @@ def start_positions(
 
 
 def _named(
-    init: str, features: Tensor | None, matrix: AffinityMatrix, n_components: int, seed: int
+    init: str, features: Tensor | None, matrix: AffinityMatrix | DenseAffinity, n_components: int, seed: int
 ) -> tuple[Tensor, str]:
     if init == "pca" and features is not None:
         return pca(features, n_components, seed), "pca"
@@ -174,6 +174,11 @@ def _named(
         return hyperbolic(matrix.n_rows, n_components, seed), "hyperbolic"
     if init in ("random", "normal"):
         return random(matrix.n_rows, n_components, seed), "random"
+    if isinstance(matrix, DenseAffinity):
+        raise ValueError(
+            f"`init={init!r}` has nothing to start from: a spectral start needs an affinity that is sparse and not "
+            "negative, a start by PCA a representation. Use init='random', or an array."
+        )
     try:
         return spectral(matrix, n_components, seed), "spectral"
     except ArithmeticError as error:

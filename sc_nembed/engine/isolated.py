@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .graph import AffinityMatrix
+from .graph import AffinityMatrix, DenseAffinity
 
 MARGIN = 1.05  # of the distance from the centroid to the farthest cell
 
@@ -17,7 +17,7 @@ MARGIN = 1.05  # of the distance from the centroid to the farthest cell
 class Participants:
     """The cells that have neighbors, and the way back to all cells."""
 
-    matrix: AffinityMatrix
+    matrix: AffinityMatrix | DenseAffinity
     members: Tensor | None  # (n_members,) indices; None where every cell takes part
     in_ball: bool = False
 

@@ -17,8 +17,12 @@ import torch
 from torch import Tensor
 
 
+def square_difference(p: Tensor, q: Tensor) -> Tensor:
+    return (p - q).square().sum()
+
+
 def square_loss(p: Tensor, log_q: Tensor) -> Tensor:
-    return (p - log_q.exp()).square().sum()
+    return square_difference(p, log_q.exp())
 
 
 def cross_entropy_loss(p: Tensor, log_q: Tensor) -> Tensor:
@@ -57,3 +61,11 @@ def resolve_loss(loss_fn: Any, kwargs: dict[str, Any] | None) -> Callable[[Tenso
         if unknown:
             raise TypeError(f"Unknown `kwargs_loss` {unknown}; available: {list(parameters)[2:]}.")
     return lambda p, log_q: loss_fn(p, log_q, **kwargs)
+
+
+def only_matched(what: str, method: str) -> str:
+    """What is wrong with a dense or negative affinity in a method that sums over edges and kernels."""
+    return (
+        f"{what} is dense and negative, which method={method!r} cannot take. Use method='affinity_matcher', or another "
+        "affinity."
+    )

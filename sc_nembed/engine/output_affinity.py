@@ -5,6 +5,7 @@
 | student | `StudentAffinity(dof, normalization)` | (1 + d² / dof) ** (−(dof + 1) / 2) |
 | gaussian | `GaussianAffinity(sigma, normalization)` | exp(−d² / sigma) |
 | rational | `RationalAffinity(min_dist, spread, a, b, normalization)` | 1 / (1 + a d²ᵇ) |
+| negative_distance | `NegativeDistanceAffinity()` | none: Q is −d, for `AffinityMatcher` |
 
 Distances enter squared; a cell is never its own neighbor, i = j is left out everywhere; equal positions have q = 1.
 `normalization` is "all" (one sum over all pairs), "row" (a sum for each cell), "sinkhorn" (rows and columns alike, by a
@@ -131,7 +132,29 @@ class CallableAffinity:
         return log_q - log_q.flatten().logsumexp(0)
 
 
-OUTPUT_AFFINITIES = {"gaussian": GaussianAffinity, "rational": RationalAffinity, "student": StudentAffinity}
+@dataclass(frozen=True, slots=True)
+class NegativeDistanceAffinity:
+    """Q_ij = −‖zᵢ − zⱼ‖, neither a kernel nor normalised: for `AffinityMatcher` and an input affinity of that kind,
+    `PHATEAffinity`. Its losses are "square_loss", metric scaling, or a function of P and Q itself. i = j has 0; below a
+    distance of 1e-6 there is no gradient.
+    """
+
+    def resolve(self) -> NegativeDistanceAffinity:
+        return self
+
+    def matrix(self, positions: Tensor) -> Tensor:
+        """Q of all pairs, (n, n); differentiable."""
+        sq_dist = sum((column[:, None] - column[None, :]).square() for column in positions.unbind(1))
+        itself = torch.eye(positions.shape[0], dtype=torch.bool, device=positions.device)
+        return -sq_dist.clamp_min(1e-12).sqrt().masked_fill(itself, 0)
+
+
+OUTPUT_AFFINITIES = {
+    "gaussian": GaussianAffinity,
+    "negative_distance": NegativeDistanceAffinity,
+    "rational": RationalAffinity,
+    "student": StudentAffinity,
+}
 
 
 def named_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) -> Any:
@@ -162,7 +185,9 @@ def named_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) -> A
     return affinity_out(**kwargs) if isinstance(affinity_out, type) else replace(affinity_out, **kwargs)
 
 
-def resolve_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) -> OutputAffinity | CallableAffinity:
+def resolve_output_affinity(
+    affinity_out: Any, kwargs: dict[str, Any] | None
+) -> OutputAffinity | CallableAffinity | NegativeDistanceAffinity:
     """Kernel and normalization of what `named_output_affinity` finds."""
     named = named_output_affinity(affinity_out, kwargs)
     return named if isinstance(named, OutputAffinity) else named.resolve()
@@ -179,6 +204,8 @@ def describe(affinity_out: Any, kwargs: dict[str, Any] | None) -> tuple[Any, dic
     named = named_output_affinity(affinity_out, kwargs)
     if isinstance(named, CallableAffinity):
         return named.function, dict(named.kwargs) or None
+    if isinstance(named, NegativeDistanceAffinity):
+        return "negative_distance", None
     kernels = {StudentT: "student", Gaussian: "gaussian", Rational: "rational"}
     resolved = named if isinstance(named, OutputAffinity) else named.resolve()
     if type(resolved.kernel) not in kernels:

@@ -71,6 +71,7 @@ def cosne() -> EmbeddingConfig:
         affinity_out=None,
         init="hyperbolic",
         named_init_scaling=1.0,
+        has_output=False,
         in_ball=True,
         schedule=phases.of_cosne,
         terms=objective.cosne,

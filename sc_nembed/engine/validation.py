@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import backend
-from .affinity import AFFINITIES
+from .affinity import AFFINITIES, PHATEAffinity
+from .affinity._named import OF_PERPLEXITY
 from .initialization import NAMES as INIT_NAMES
+from .matching import LOSSES, only_matched
 from .neighbors import METRICS
 from .optimizer import PreconditionedNesterov, TorchOptimizer
-
-OF_PERPLEXITY = ("entropic", "symmetric_entropic")
+from .output_affinity import NegativeDistanceAffinity
 
 if TYPE_CHECKING:
     from .config import EmbeddingConfig
@@ -122,3 +123,20 @@ def check_names(config: EmbeddingConfig) -> None:
         raise ValueError(f"Unknown `metric` {config.metric!r}; available: {list(METRICS)}.")
     backend.resolve_device(config.device)
     backend.resolve_n_jobs(config.n_jobs)
+
+
+def check_negative(config: EmbeddingConfig) -> None:
+    """Affinities without a logarithm are for losses between dense matrices."""
+    given, output = config.affinity_in, config.output_affinity()
+    is_phate = isinstance(given, PHATEAffinity) or (isinstance(given, str) and given.lower() == "phate")
+    if is_phate and not config.dense:
+        raise ValueError(only_matched(f"`affinity_in={given!r}`", config.method))
+    if not isinstance(output, NegativeDistanceAffinity):
+        return
+    if not config.dense:
+        raise ValueError(only_matched(f"`affinity_out={config.affinity_out!r}`", config.method))
+    if config.loss_fn in LOSSES and config.loss_fn != "square_loss":
+        raise ValueError(
+            f"`loss_fn={config.loss_fn!r}` takes logarithms, which negative distances do not have. Use 'square_loss', "
+            "or a function of P and Q."
+        )

@@ -93,21 +93,24 @@ def neighbor_embedding(
     obsp
         Use this matrix of weights (large = near) of `.obsp` as P, symmetrised and normalised.
     affinity_in
-        Input affinity: "entropic", "symmetric_entropic", "uniform", "umap", "pacmap", "normalized_gaussian",
-        "normalized_student", "precomputed" (with `obsp`), an input affinity such as `sc_nembed.EntropicAffinity(30)`,
-        or a sparse or dense matrix of weights, cells by cells.
+        Input affinity: "entropic", "symmetric_entropic", "uniform", "umap", "self_tuning", "magic", "pacmap",
+        "sinkhorn", "doubly_stochastic_quadratic", "normalized_gaussian", "normalized_student", "phate" (for the
+        affinity matcher), "precomputed" (with `obsp`), an input affinity such as `sc_nembed.EntropicAffinity(30)`, or a
+        sparse or dense matrix of weights, cells by cells.
     affinity_out, kwargs_affinity_out
-        Output affinity and its arguments, e.g. `{"dof": 0.5}`: "student", "gaussian", "rational", an instance or class
-        such as `sc_nembed.GaussianAffinity`, or a function `log_q(Z, **kwargs)` of the positions as a tensor, which
-        gives the logarithms of q, (cells, cells). Its `normalization` is "all", "row", "sinkhorn" or "none".
+        Output affinity and its arguments, e.g. `{"dof": 0.5}`: "student", "gaussian", "rational", "negative_distance"
+        (for the affinity matcher), an instance or class such as `sc_nembed.GaussianAffinity`, or a function
+        `log_q(Z, **kwargs)` of the positions as a tensor, which gives the logarithms of q, (cells, cells). Its
+        `normalization` is "all", "row", "sinkhorn" or "none".
     perplexity
         Smooth number of neighbors of an entropic affinity, at least 1; several give the mean of their affinities.
         Three times as many neighbors are searched; where there are fewer it is lowered to a third of them. Where it is
         not given, t-SNE, SNE and CO-SNE take 30, but above 200 000 cells the uniform affinities of 15 neighbors.
         TSNEkhorn's symmetric entropic affinity, also of perplexity 30, is of all pairs of at most 10 000 cells.
     n_neighbors
-        Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With a named
-        graph: keep that many. PaCMAP and LocalMAP choose them, 11 by default, among 50 more.
+        Neighbors to search for, the cell itself counted; without a perplexity their affinity is uniform. With "magic"
+        and "self_tuning": how many are read; with "pacmap", as for PaCMAP and LocalMAP: how many are chosen, 11 by
+        default, among 50 more. With a named graph: keep that many.
     metric
         "euclidean" (default) or "cosine", for a new search.
     n_components

@@ -9,8 +9,10 @@ import torch
 from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import (
     AFFINITIES,
+    DoublyStochasticQuadraticAffinity,
     NormalizedGaussianAffinity,
     NormalizedStudentAffinity,
+    SinkhornAffinity,
     SymmetricEntropicAffinity,
     _all_pairs,
 )
@@ -26,6 +28,8 @@ ALL = {
     "symmetric_entropic": SymmetricEntropicAffinity(30),
     "normalized_gaussian": GAUSSIAN,
     "normalized_student": STUDENT,
+    "sinkhorn": SinkhornAffinity(100.0),
+    "doubly_stochastic_quadratic": DoublyStochasticQuadraticAffinity(1000.0),
 }
 every_affinity = pytest.mark.parametrize("affinity", ALL.values(), ids=ALL)
 

@@ -8,12 +8,17 @@
 | symmetric_entropic | `SymmetricEntropicAffinity(perplexity)` | all pairs' distances | 1 |
 | normalized_gaussian | `NormalizedGaussianAffinity(sigma, normalization)` | all pairs' distances | 1, or as it comes |
 | normalized_student | `NormalizedStudentAffinity(dof, normalization)` | all pairs' distances | 1, or as it comes |
+| sinkhorn | `SinkhornAffinity(eps, base_kernel)` | all pairs' distances | 1 |
+| doubly_stochastic_quadratic | `DoublyStochasticQuadraticAffinity(eps, base_kernel)` | all pairs' distances | 1 |
+| self_tuning | `SelfTuningAffinity(k, normalization, n_nearest)` | distances | 1, or as it comes |
+| magic | `MAGICAffinity(k, decay, n_nearest)` | distances | 1 |
 | pacmap | `PACMAPAffinity(k)` | distances | 1 |
+| phate | `PHATEAffinity(k, alpha, t)` | all pairs' distances | as it comes, negative |
 | precomputed | `PrecomputedAffinity(matrix)` | weights | 1 |
 
 An input affinity is a frozen dataclass with `n_neighbors(n_obs)`, the neighbors it wants, and `__call__(graph,
-features, symmetric) -> AffinityMatrix`. To add one, write such a class in a file of its own and add a line to
-`AFFINITIES`.
+features, symmetric) -> AffinityMatrix`, or `-> DenseAffinity` for losses between dense matrices alone. To add one,
+write such a class in a file of its own and add a line to `AFFINITIES` in `_named.py`.
 """
 
 from __future__ import annotations
@@ -22,18 +27,23 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..graph import AffinityMatrix, KnnGraph
+from ..graph import AffinityMatrix, DenseAffinity, KnnGraph
 from ._all_pairs import NormalizedGaussianAffinity, NormalizedStudentAffinity
+from ._bandwidth import MAGICAffinity, SelfTuningAffinity
+from ._doubly_stochastic import DoublyStochasticQuadraticAffinity, SinkhornAffinity
 from ._graph import EntropicAffinity, UMAPAffinity, UniformAffinity, uniform_rows
+from ._named import AFFINITIES, named_affinity
 from ._pacmap import PACMAPAffinity
+from ._phate import PHATEAffinity
 from ._precomputed import PrecomputedAffinity, as_affinity, checked_weights
 from ._symmetric_entropic import SymmetricEntropicAffinity
 from ._symmetrize import symmetrize
 
 __all__ = [
-    "AFFINITIES", "EntropicAffinity", "InputAffinity", "NormalizedGaussianAffinity", "NormalizedStudentAffinity",
-    "PACMAPAffinity", "PrecomputedAffinity", "SymmetricEntropicAffinity", "UMAPAffinity", "UniformAffinity",
-    "as_affinity", "checked_weights", "symmetrize", "uniform_rows",
+    "AFFINITIES", "DoublyStochasticQuadraticAffinity", "EntropicAffinity", "InputAffinity", "MAGICAffinity",
+    "NormalizedGaussianAffinity", "NormalizedStudentAffinity", "PACMAPAffinity", "PHATEAffinity",
+    "PrecomputedAffinity", "SelfTuningAffinity", "SinkhornAffinity", "SymmetricEntropicAffinity", "UMAPAffinity",
+    "UniformAffinity", "as_affinity", "checked_weights", "named_affinity", "symmetrize", "uniform_rows",
 ]  # fmt: skip
 
 
@@ -49,16 +59,4 @@ class InputAffinity(Protocol):
 
     def __call__(
         self, graph: KnnGraph, features: Tensor | None = None, *, symmetric: bool = True
-    ) -> AffinityMatrix: ...
-
-
-AFFINITIES = {
-    "entropic": EntropicAffinity,
-    "normalized_gaussian": NormalizedGaussianAffinity,
-    "normalized_student": NormalizedStudentAffinity,
-    "pacmap": PACMAPAffinity,
-    "precomputed": PrecomputedAffinity,
-    "symmetric_entropic": SymmetricEntropicAffinity,
-    "umap": UMAPAffinity,
-    "uniform": UniformAffinity,
-}
+    ) -> AffinityMatrix | DenseAffinity: ...

@@ -34,8 +34,8 @@ class NormalizedGaussianAffinity:
     normalization: str | None = "all"
 
     def __post_init__(self) -> None:
-        _check_positive("sigma", self.sigma, "It is in the unit of squared distances.")
-        _check_normalization(self.normalization)
+        check_positive("sigma", self.sigma, "It is in the unit of squared distances.")
+        check_normalization(self.normalization)
 
     def n_neighbors(self, n_obs: int) -> int:
         return n_of_all_pairs(n_obs, "NormalizedGaussianAffinity")
@@ -46,7 +46,7 @@ class NormalizedGaussianAffinity:
         def log_kernel(begin: int, end: int) -> np.ndarray:
             return np.square(distances[begin:end], dtype=np.float64) / -self.sigma
 
-        return _normalized(log_kernel, graph.n_obs, self.normalization, symmetric, "sigma")
+        return normalized(log_kernel, graph.n_obs, self.normalization, symmetric, "sigma")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class NormalizedStudentAffinity:
     normalization: str | None = "all"
 
     def __post_init__(self) -> None:
-        _check_positive("dof", self.dof, "It is the degrees of freedom; 1 is usual.")
-        _check_normalization(self.normalization)
+        check_positive("dof", self.dof, "It is the degrees of freedom; 1 is usual.")
+        check_normalization(self.normalization)
 
     def n_neighbors(self, n_obs: int) -> int:
         return n_of_all_pairs(n_obs, "NormalizedStudentAffinity")
@@ -76,7 +76,7 @@ class NormalizedStudentAffinity:
             sq_dist = np.square(distances[begin:end], dtype=np.float64)
             return (-0.5 * (self.dof + 1)) * np.log1p(sq_dist / self.dof)
 
-        return _normalized(log_kernel, graph.n_obs, self.normalization, symmetric, "dof")
+        return normalized(log_kernel, graph.n_obs, self.normalization, symmetric, "dof")
 
 
 def n_of_all_pairs(n_obs: int, name: str) -> int:
@@ -132,7 +132,7 @@ def from_rows(rows: Rows, row_mass: np.ndarray, *, normalized: bool) -> Affinity
     )  # fmt: skip
 
 
-def _normalized(log_kernel: Rows, n: int, normalization: str | None, symmetric: bool, parameter: str) -> AffinityMatrix:
+def normalized(log_kernel: Rows, n: int, normalization: str | None, symmetric: bool, parameter: str) -> AffinityMatrix:
     bounds = backend.chunk_bounds(n, ROWS)
     log_mass = np.concatenate([_log_sum_exp(log_kernel(*rows)) for rows in bounds])
     if normalization == "row":
@@ -167,11 +167,11 @@ def _log_sum_exp(values: np.ndarray) -> np.ndarray:
     return largest + np.log(np.exp(values - largest[:, None]).sum(1))
 
 
-def _check_positive(name: str, value: float, hint: str) -> None:
+def check_positive(name: str, value: float, hint: str) -> None:
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"`{name}` must be a positive finite number; got {value!r}. {hint}")
 
 
-def _check_normalization(value: str | None) -> None:
+def check_normalization(value: str | None) -> None:
     if value not in NORMALIZATIONS:
         raise ValueError(f"`normalization` must be one of {list(NORMALIZATIONS)}; got {value!r}.")

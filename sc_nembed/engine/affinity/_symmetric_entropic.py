@@ -16,6 +16,7 @@ from .. import backend
 from ..fused import kernel
 from ..graph import AffinityMatrix, KnnGraph
 from ._all_pairs import ROWS, all_pairs, from_rows, n_of_all_pairs
+from ._scaling import conjugate_gradients
 
 LEVELS = (1e-3, 0.1, 0.03, 0.01, 0.003, 1e-3)  # floors of ε, in units of a row's own width: at once, else step by step
 ROUNDS = 10  # of sweeps and Newton steps at a floor
@@ -183,7 +184,7 @@ class _Problem:
             return y
 
         enough = min(0.1, float(np.sqrt(np.abs(errors).max())))
-        return _conjugate_gradients(product, precondition, residual, enough)
+        return conjugate_gradients(product, precondition, residual, enough, MAX_PRODUCTS)
 
 
 def _widths(distances: np.ndarray, n_nearest: float) -> np.ndarray:
@@ -200,26 +201,6 @@ def _widths(distances: np.ndarray, n_nearest: float) -> np.ndarray:
         positive = np.where(sq_dist > 0, sq_dist, np.inf).min(1)
         width[begin:end] = np.where(beyond > 0, beyond, np.where(np.isfinite(positive), positive, 2)) / 2
     return width
-
-
-def _conjugate_gradients(product, precondition, residual: np.ndarray, enough: float) -> np.ndarray:
-    """The x of `product(x) = residual`, until the preconditioned residual fell to the share `enough`."""
-    x, z = np.zeros_like(residual), precondition(residual)
-    direction, size = z, (residual * z).sum()
-    goal = enough**2 * size
-    for _ in range(MAX_PRODUCTS):
-        image = product(direction)
-        steepness = (direction * image).sum()
-        if not steepness > 0:
-            break
-        x = x + (size / steepness) * direction
-        residual = residual - (size / steepness) * image
-        z = precondition(residual)
-        size, before = (residual * z).sum(), size
-        if size <= goal:
-            break
-        direction = z + (size / before) * direction
-    return x
 
 
 @kernel

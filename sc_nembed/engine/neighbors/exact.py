@@ -8,6 +8,7 @@ from torch import Tensor
 from .. import backend
 
 BLOCK_PAIRS = 1 << 24  # distances held at once
+MANY = 64  # neighbors above which they are handed on in order: sorting them by insertion would take k² steps
 
 
 def search(features: Tensor, k: int) -> Tensor:
@@ -16,7 +17,7 @@ def search(features: Tensor, k: int) -> Tensor:
 
 
 def nearest(features: Tensor, queries: Tensor, k: int) -> Tensor:
-    """The rows of `features` with the k smallest ‖y‖² − 2⟨x, y⟩ of every query x, (m, k) int32 in no order.
+    """The rows of `features` with the k smallest ‖y‖² − 2⟨x, y⟩ of every query x, (m, k) int32; few in no order.
 
     In float64: groups of cells that lie 10⁴ times their own size apart would leave float32 no digits for a difference.
     """
@@ -25,7 +26,7 @@ def nearest(features: Tensor, queries: Tensor, k: int) -> Tensor:
     with backend.torch_threads(backend.openmp_threads() if features.device.type == "cpu" else 1):
         blocks = [
             torch.addmm(sq_norm[None, :], rows, features.T, alpha=-2)
-            .topk(k, dim=1, largest=False, sorted=False)
+            .topk(k, dim=1, largest=False, sorted=k > MANY)
             .indices.int()
             for rows in queries.split(max(1, BLOCK_PAIRS // features.shape[0]))
         ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import radial_sum
 from ..config import EmbeddingConfig
-from ..graph import AffinityMatrix
+from ..graph import AffinityMatrix, DenseAffinity
 from ..optimizer import Optimizer
 from ..terms import Objective
 from ..world import SERIAL
@@ -34,7 +34,7 @@ class Inputs:
         (n, d) features as they were given, not centred.
     """
 
-    matrix: AffinityMatrix
+    matrix: AffinityMatrix | DenseAffinity
     features: Tensor | None = None
     counts: Tensor | None = None
     raw: Tensor | None = None
@@ -93,7 +93,7 @@ class Sums:
 Terms = Callable[[EmbeddingConfig, Inputs, Sums], Problem]
 
 
-def check_dense(matrix: AffinityMatrix) -> None:
+def check_dense(matrix: AffinityMatrix | DenseAffinity) -> None:
     """Refuse what is too large for matrices of cells by cells."""
     if matrix.n_rows > DENSE_CELLS:
         gigabytes = 4 * matrix.n_rows**2 / 1e9
