@@ -303,9 +303,12 @@ def test_input_is_not_modified(make, weights):
         make(init=start, init_scaling=2.0).fit(given)
         assert (before != given).sum() == 0
         np.testing.assert_array_equal(start, START)
+    of_pairs = isinstance(make(), ne.PACMAP | ne.LocalMAP)
+    weights = weights * (weights > np.quantile(weights, 0.3)) if of_pairs else weights  # some cells are no neighbors
     for given in (weights.copy(), sp.csr_matrix(weights), torch.from_numpy(weights.copy())):
         before = copy.deepcopy(given)
-        make().set_params(affinity_in="precomputed").fit(given)
+        if not of_pairs:
+            make().set_params(affinity_in="precomputed").fit(given)
         make().set_params(affinity_in=given).fit(CELLS)
         assert (before != given).sum() == 0
     frozen = CELLS.copy()

@@ -82,7 +82,7 @@ def checked(source: Source, features: Tensor | None, config: EmbeddingConfig) ->
     n_rows = n_cells if rows.first is None else len(rows.first)
     if n_rows < MIN_CELLS:
         raise ValueError(f"An embedding needs at least {MIN_CELLS} different cells; got {n_rows}.")
-    if config.backend != "keops":
+    if config.has_output and config.backend != "keops":
         radial_sum.choose(n_rows, config.n_components)  # refuses what would take hours
     if n_rows > MANY_CELLS and not isinstance(config.affinity_in, PrecomputedAffinity):
         plane = _plane(config, features, n_cells)

@@ -346,3 +346,16 @@ def test_what_is_embedded_is_logged():
         sc.settings.verbosity, sc.settings.logfile = before
     assert "of the neighbor graph 'neighbors'" in log.getvalue()
     assert "finished" in log.getvalue()
+
+
+@pytest.mark.parametrize("method", ["pacmap", "localmap"])
+def test_method_of_pairs_reads_the_representation_of_a_graph(method):
+    """Also where the start needs none, for the distances that choose mid-near pairs."""
+    adata = with_graph(blobs(), use_rep="X_pca")
+    start = np.random.default_rng(0).normal(size=(adata.n_obs, 2)).astype(np.float32)
+    ne.tl.neighbor_embedding(adata, method=method, init=start, max_iter=20)
+    assert adata.uns["ne"]["input"]["kind"] == "graph"
+    assert (adata.uns["ne"]["params"]["n_neighbors"], adata.uns["ne"]["params"]["affinity_in"]) == (11, "pacmap")
+    del adata.obsm["X_pca"]
+    with pytest.raises(ValueError, match="draws pairs by distances in a representation, and this source has none"):
+        ne.tl.neighbor_embedding(adata, method=method, init=start, max_iter=20)
