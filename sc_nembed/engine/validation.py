@@ -69,7 +69,9 @@ def check_combinations(config: EmbeddingConfig) -> None:
         )
     for name in ("affinity_out", "kwargs_affinity_out"):
         if not config.has_output and getattr(config, name) is not None:
-            raise ValueError(f"`{name}` has no effect with method={config.method!r}, whose loss has none.")
+            raise ValueError(
+                f"`{name}` has no effect with method={config.method!r}, whose loss has no output affinity."
+            )
     if config.repulsion not in (None, "expected", "sampled"):
         raise ValueError(f"Unknown `repulsion` {config.repulsion!r}; available: ['expected', 'sampled'].")
     if config.exclude_neighbors and config.repulsion != "sampled":
@@ -105,11 +107,6 @@ def _check_ball(config: EmbeddingConfig) -> None:
         )
     if config.encoder is not None:
         raise ValueError(f"An `encoder` cannot be kept inside the unit ball that method={config.method!r} embeds in.")
-    if config.affinity_out is not None or config.kwargs_affinity_out:
-        raise ValueError(
-            f"method={config.method!r} has an output affinity of its own, of hyperbolic distances; got `affinity_out="
-            f"{config.affinity_out!r}`, `kwargs_affinity_out={config.kwargs_affinity_out!r}`. Its scale is `gamma`."
-        )
 
 
 def check_names(config: EmbeddingConfig) -> None:
