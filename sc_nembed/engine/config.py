@@ -12,6 +12,7 @@ import torch
 
 from . import backend
 from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, UMAPAffinity, UniformAffinity
+from .checks import check_additions
 from .graph import AffinityMatrix
 from .initialization import NAMES as INIT_NAMES
 from .matching import resolve_loss
@@ -36,7 +37,7 @@ OF_METHODS = {
 }  # fmt: skip
 NOT_RECORDED = {
     "automatic", "dtype", "graph_affinity", "named_init_scaling", "options", "reads_weights", "schedule",
-    "entropic_cells", "of_method", "search_affinity", "symmetric", "terms", "verbose",
+    "entropic_cells", "of_method", "search_affinity", "symmetric", "terms", "usual_density", "usual_pull", "verbose",
 }  # fmt: skip
 
 
@@ -78,6 +79,9 @@ class EmbeddingConfig:
     process_duplicates: bool = False
     encoder: torch.nn.Module | None = None
     max_grad_norm: float | None = None
+    reference: Any = None
+    reference_strength: float | None = None
+    density: float | bool | None = None
     of_method: Any = None  # a frozen dataclass of the method's own options; those below are older
     # options of some methods
     race: bool | None = None
@@ -95,6 +99,8 @@ class EmbeddingConfig:
     reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
     symmetric: bool = True  # P symmetrised; else as it is defined
     named_init_scaling: float | str = 1e-4
+    usual_pull: float = 0.1  # strength of a reference
+    usual_density: float = 0.1  # of `density=True`
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     terms: Callable[..., Any] | None = None  # of `engine.objective`
     automatic: Optimizer = field(default_factory=PreconditionedNesterov)  # what optimizer="auto" is
@@ -116,6 +122,19 @@ class EmbeddingConfig:
         if isinstance(self.optimizer, str) and self.optimizer == "auto":
             return with_options(self.automatic, self.optimizer_kwargs)
         return resolve_optimizer(self.optimizer, self.optimizer_kwargs)
+
+    @property
+    def pull_strength(self) -> float | None:
+        """The strength of the reference; None where there is none."""
+        given = self.usual_pull if self.reference_strength is None else float(self.reference_strength)
+        return None if self.reference is None else given
+
+    @property
+    def density_strength(self) -> float | None:
+        """The strength of the correlation of local radii; None where it is not asked for."""
+        if isinstance(self.density, bool):
+            return self.usual_density if self.density else None
+        return None if self.density is None else float(self.density)
 
     @property
     def is_dense(self) -> bool:
@@ -210,6 +229,9 @@ def _check_numbers(config: EmbeddingConfig) -> None:
     if config.init_scaling not in ("keep", "range"):
         _number(config, "init_scaling", "a positive number, 'range' or 'keep'", lambda value: value > 0)
     _number(config, "max_grad_norm", "a positive number", lambda value: value > 0)
+    _number(config, "reference_strength", "a number of at least 0", lambda value: value >= 0)
+    if not isinstance(config.density, bool):
+        _number(config, "density", "a number of at least 0, or True", lambda value: value >= 0)
     _number(config, "negative_sample_rate", "an integer of at least 1", lambda value: value >= 1, whole=True)
     if config.lr != "auto":
         _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
@@ -237,11 +259,13 @@ def _check_combinations(config: EmbeddingConfig) -> None:
             ("optimizer", not config.is_automatic), ("optimizer_kwargs", bool(config.optimizer_kwargs)),
             ("encoder", config.encoder is not None), ("process_duplicates", config.process_duplicates),
             ("max_grad_norm", config.max_grad_norm is not None), ("backend", config.backend == "keops"),
+            ("reference", config.reference is not None), ("density", config.density_strength is not None),
         ):  # fmt: skip
             if given:
                 raise ValueError(
                     f"`{name}` has no effect with `repulsion='sampled'`, whose epochs are steps of their own."
                 )
+    check_additions(config)
     if config.encoder is not None:
         if not isinstance(config.init, str) or config.init != "pca" or config.init_scaling is not None:
             raise ValueError(

@@ -201,9 +201,9 @@ def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, re
 def _start_features(
     adata: AnnData, config: EmbeddingConfig, record: Mapping[str, Any]
 ) -> tuple[Tensor | None, dict[str, str]]:
-    """Features for a start by PCA, or for a race: what the graph was built from, else `X_pca`, else none."""
+    """Features for a start by PCA, a race or radii: what the graph was built from, else `X_pca`, else none."""
     starts_by_pca = isinstance(config.init, str) and config.init == "pca"
-    if not starts_by_pca and not config.race and config.encoder is None:
+    if not starts_by_pca and not config.race and config.encoder is None and config.density_strength is None:
         return None, {}
     for use_rep, n_pcs in dict.fromkeys([_built_from(record), (_keys.PCA, None)]):
         if use_rep in adata.obsm:

@@ -46,7 +46,7 @@ def nearest_neighbors(features: Tensor, k: int, *, metric: str = "euclidean", me
         raise ValueError(f"Unknown `metric` {metric!r}; available: {list(METRICS)}.")
     if method not in KNN:
         raise ValueError(f"Unknown neighbor search {method!r}; available: {sorted(KNN)}.")
-    points = _unit_rows(features) if metric == "cosine" else features
+    points = unit_rows(features) if metric == "cosine" else features
     candidates = KNN[method](points, k)
     graph = _nearest_of(points, candidates, k)
     if method == "faiss" and points.shape[0] <= faiss.FLAT_CELLS:
@@ -59,7 +59,7 @@ def nearest_neighbors(features: Tensor, k: int, *, metric: str = "euclidean", me
 def nearest_of_fitted(fitted: Tensor, queries: Tensor, k: int, metric: str, itself: Tensor | None = None) -> KnnGraph:
     """The k nearest rows of `fitted` of every query, found exactly; without the row `itself`, (m,), where it is one."""
     if metric == "cosine":
-        fitted, queries = _unit_rows(fitted), _unit_rows(queries)
+        fitted, queries = unit_rows(fitted), unit_rows(queries)
     n = fitted.shape[0]
     candidates = exact.nearest(fitted, queries, k + (itself is not None))
     if itself is not None:
@@ -95,7 +95,8 @@ def default_method(n_obs: int, device: torch.device) -> str:
     return "torch" if n_obs <= FEW_CELLS or device.type == "cuda" else "faiss"
 
 
-def _unit_rows(features: Tensor) -> Tensor:
+def unit_rows(features: Tensor) -> Tensor:
+    """Rows of length 1, whose squared distance is 2 (1 − cos)."""
     norms = features.double().norm(dim=1, keepdim=True)
     zero = torch.nonzero(norms[:, 0] == 0)[:, 0]
     if len(zero):

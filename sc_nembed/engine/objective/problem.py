@@ -32,12 +32,15 @@ class Problem:
         Σ P log P where P and Q are distributions over all pairs, so that the loss is their divergence; else None.
     optimizer
         One that belongs to the method, instead of the configuration's; else None.
+    late
+        Terms that act at the end alone, and in what share of the steps.
     """
 
     objective: Objective
     strength: dict[str, float]
     offset: float | None = None
     optimizer: Optimizer | None = None
+    late: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

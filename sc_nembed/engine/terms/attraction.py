@@ -30,7 +30,7 @@ class Attraction(Term):
 
     @cached_property
     def _edges(self) -> tuple[np.ndarray, ...]:
-        return _unsigned(self.matrix)
+        return unsigned(self.matrix)
 
     def moves(self, positions: Tensor) -> bool:
         """Whether `move` takes these positions."""
@@ -44,7 +44,7 @@ class Attraction(Term):
 
         New positions and velocity, and the sides (ranges, 2, 2) of the positions' boxes.
         """
-        bounds = _ranges(positions.shape[0])
+        bounds = ranges(positions.shape[0])
         moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
         sides = np.empty((len(bounds), 2, 2), np.float32)
         points = backend.as_array(positions).view(np.uint64)[:, 0]
@@ -93,7 +93,7 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
     else:
         force_of, common = fused.force_any_d, (*edges, points, kind, shape_of(kernel))
     gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-    bounds = _ranges(len(positions))
+    bounds = ranges(len(positions))
     backend.parallel(force_of, bounds, *common, backend.flat(gradient), curvature.numpy())
     if not value:
         return Force(gradient, None, curvature)
@@ -107,7 +107,7 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
 def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) -> Force:
     """Force and value in one pass, in 2-D."""
     gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-    bounds = _ranges(len(positions))
+    bounds = ranges(len(positions))
     partial = np.empty(len(bounds))
     backend.parallel(
         fused.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.as_array(positions).view(np.uint64)[:, 0],
@@ -116,11 +116,11 @@ def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) ->
     return Force(gradient, torch.tensor(partial.sum()), curvature)
 
 
-def _ranges(n_rows: int) -> list[tuple[int, int]]:
+def ranges(n_rows: int) -> list[tuple[int, int]]:
     return backend.chunk_bounds(n_rows, max(FUSED_ROWS, n_rows // MOST_RANGES))
 
 
-def _unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:
+def unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:
     """The CSR arrays for the numba twins; cells below 65 536 take two bytes, which the loop reads faster than four."""
     indices = backend.as_array(matrix.indices)
     narrow = matrix.n_cols <= np.iinfo(np.uint16).max + 1
