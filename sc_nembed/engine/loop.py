@@ -37,7 +37,7 @@ class Rules:
     max_iter: int
     check_interval: int
     min_grad_norm: float
-    late: Collection[str] = ()  # terms that act at the end alone; an explosion is told without them
+    added: tuple[str, ...] = ()  # terms that the method does not have of itself
     scheduler: type | None = None
     scheduler_kwargs: dict[str, Any] | None = None
     max_grad_norm: float | None = None  # gradients longer than this are shortened to it
@@ -59,7 +59,7 @@ class RunState:
     terms: Objective | None = None  # as they were last; at first those of the rules
     setting: Setting | None = None  # of the last step, and the rate it was done with
     rate: float = math.nan
-    start_size: float = math.nan  # what an explosion is measured by
+    start_losses: tuple[float, float] = (math.nan, math.nan)  # what an explosion is measured by
     history: tuple[dict[str, float], ...] = ()
     stop_reason: str | None = None
 
@@ -107,7 +107,7 @@ class _Run:
             self._advance_terms()
             forces = self.looked_at() if check or self.state.step == 0 else None
             if self.state.step == 0:
-                self.state = replace(self.state, start_size=abs(self._loss(forces, self.rules.late)))
+                self.state = replace(self.state, start_losses=self._losses(forces))
             if check:
                 if not self.check(forces):
                     index = self._go_back(*good)
@@ -139,10 +139,12 @@ class _Run:
 
     def check(self, forces: dict[str, Force]) -> bool:
         """Add a row to the history, unless the run has exploded."""
-        state, loss, unbounded = self.state, self._loss(forces), self._loss(forces, self.rules.late)
+        state, losses = self.state, self._losses(forces)
+        loss = losses[0]
         gradient, _ = weighted_sum([(state.setting.weights[name], force) for name, force in forces.items()])
         grad_norm = reductions.norm(gradient)
-        if not math.isfinite(loss) or not math.isfinite(grad_norm) or unbounded > 2 * state.start_size + 10:
+        far = [now > 2 * abs(start) + 10 for now, start in zip(losses, state.start_losses, strict=True)]
+        if not math.isfinite(loss) or not math.isfinite(grad_norm) or all(far):
             return False
         row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
         row |= {"exaggeration": exaggeration(state.setting)}
@@ -151,10 +153,14 @@ class _Run:
         self.state = replace(state, history=(*kept, row))
         return True
 
-    def _loss(self, forces: dict[str, Force], but: Collection[str] = ()) -> float:
-        """The objective at exaggeration 1, without some of its terms."""
-        values = {name: float(force.value) for name, force in forces.items() if name not in but}
-        return sum(self.rules.strength[name] * value for name, value in values.items()) + self.rules.offset
+    def _losses(self, forces: dict[str, Force]) -> tuple[float, float]:
+        """The objective at exaggeration 1, and the method's own part of it.
+
+        Added terms may be next to nothing at the start, or cancel the others there; strong ones outweigh them later.
+        """
+        values = {name: self.rules.strength[name] * float(force.value) for name, force in forces.items()}
+        own = sum(value for name, value in values.items() if name not in self.rules.added)
+        return sum(values.values()) + self.rules.offset, own + self.rules.offset
 
     def _is_due(self, last: bool) -> bool:
         done, history = self.state.step, self.state.history

@@ -245,7 +245,7 @@ def _rules(config: EmbeddingConfig, cells: Cells, problem: objective.Problem, ma
         problem.optimizer or config.resolved_optimizer(),
         strength=problem.strength,
         offset=problem.offset or 0.0,
-        late=tuple(problem.late),
+        added=problem.added,
         max_iter=max_iter,
         check_interval=config.check_interval,
         min_grad_norm=config.min_grad_norm,

@@ -7,21 +7,115 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
 
-from . import kernel
-from .kernels import potential_of
+from . import FAST, kernel
+from .attraction import coordinates
+from .kernels import CAUCHY, GAUSSIAN, RATIONAL, STUDENT, cauchy, gaussian, potential_of, rational, student
 
-SMALLEST_SQ_DIST, SMALLEST_MASS = 1e-8, np.float32(1e-30)
-ZERO, ONE, TWO, FOUR = np.float32(0), np.float32(1), np.float32(2), np.float32(4)
+SMALLEST_SQ_DIST, SMALLEST_MASS, FARTHEST = 1e-8, np.float32(1e-30), np.float32(np.inf)
+ZERO, ONE, TWO, EIGHT = np.float32(0), np.float32(1), np.float32(2), np.float32(8)
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def radii_2d(potential, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
+    """Of each row the log radius, ρ = Σ q u / Σ q and 1 / ((ε + ρ) Σ q); `positions` as in `attraction`."""
+    for i in range(begin, end):
+        x, y = coordinates(positions[i])
+        mass = weighted = ZERO
+        for edge in range(indptr[i], indptr[i + 1]):
+            there_x, there_y = coordinates(positions[indices[edge]])
+            dx, dy = x - there_x, y - there_y
+            sq_dist = dx * dx + dy * dy
+            value, _ = potential(sq_dist, shape)
+            mass += value
+            weighted += value * sq_dist
+        nearest = FARTHEST
+        if not mass > SMALLEST_MASS:
+            for edge in range(indptr[i], indptr[i + 1]):
+                there_x, there_y = coordinates(positions[indices[edge]])
+                dx, dy = x - there_x, y - there_y
+                nearest = min(nearest, dx * dx + dy * dy)
+        log_radius[i], ratio[i], share[i] = radius_of(mass, weighted, nearest)
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def forces_2d(potential, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
+    """`own` is gᵢ / ((ε + ρᵢ) Σ q), `lever` that times ρᵢ."""
+    for i in range(begin, end):
+        x, y = coordinates(positions[i])
+        sum_x = sum_y = total = ZERO
+        own_i, lever_i = own[i], lever[i]
+        for edge in range(indptr[i], indptr[i + 1]):
+            j = indices[edge]
+            there_x, there_y = coordinates(positions[j])
+            dx, dy = x - there_x, y - there_y
+            sq_dist = dx * dx + dy * dy
+            value, slope = potential(sq_dist, shape)
+            strength = (own_i + own[j]) * (value + sq_dist * slope) - (lever_i + lever[j]) * slope
+            sum_x += strength * dx
+            sum_y += strength * dy
+            total += abs(strength)
+        gradient[i, 0], gradient[i, 1] = -TWO * sum_x, -TWO * sum_y
+        curvature[i] = EIGHT * total
+
+
+@njit(nogil=True, cache=True, fastmath=FAST, inline="always")
+def radius_of(mass, weighted, nearest):
+    """Log radius, ρ and share of a row; where the kernel underflows, by the nearest neighbor, and no share."""
+    is_seen = mass > SMALLEST_MASS
+    ratio = weighted / mass if is_seen else nearest
+    apart = SMALLEST_SQ_DIST + ratio
+    return math.log(apart), ratio, (ONE / (mass * np.float32(apart)) if is_seen else ZERO)
 
 
 @kernel
-def radii(chunk, begin, end, indptr, indices, positions, kind, shape, log_radius, ratio, share):
-    """Of each row the log radius, ρ = Σ q u / Σ q and 1 / ((ε + ρ) Σ q)."""
+def cauchy_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
+    radii_2d(cauchy, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+
+
+@kernel
+def cauchy_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
+    forces_2d(cauchy, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+
+
+@kernel
+def student_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
+    radii_2d(student, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+
+
+@kernel
+def student_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
+    forces_2d(student, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+
+
+@kernel
+def gaussian_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
+    radii_2d(gaussian, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+
+
+@kernel
+def gaussian_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
+    forces_2d(gaussian, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+
+
+@kernel
+def rational_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
+    radii_2d(rational, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+
+
+@kernel
+def rational_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
+    forces_2d(rational, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+
+
+@kernel
+def radii_any_d(chunk, begin, end, indptr, indices, positions, kind, shape, log_radius, ratio, share):
+    """For positions (n, d)."""
     n_components = positions.shape[1]
     for i in range(begin, end):
         mass = weighted = ZERO
-        nearest = np.float32(np.inf)
+        nearest = FARTHEST
         for edge in range(indptr[i], indptr[i + 1]):
             sq_dist = ZERO
             for d in range(n_components):
@@ -31,16 +125,12 @@ def radii(chunk, begin, end, indptr, indices, positions, kind, shape, log_radius
             mass += value
             weighted += value * sq_dist
             nearest = min(nearest, sq_dist)
-        is_seen = mass > SMALLEST_MASS
-        ratio[i] = weighted / mass if is_seen else nearest
-        apart = SMALLEST_SQ_DIST + ratio[i]
-        log_radius[i] = math.log(apart)
-        share[i] = ONE / (mass * np.float32(apart)) if is_seen else ZERO
+        log_radius[i], ratio[i], share[i] = radius_of(mass, weighted, nearest)
 
 
 @kernel
-def forces(chunk, begin, end, indptr, indices, positions, kind, shape, own, lever, gradient, curvature):
-    """`own` is gᵢ / ((ε + ρᵢ) Σ q), `lever` that times ρᵢ."""
+def forces_any_d(chunk, begin, end, indptr, indices, positions, kind, shape, own, lever, gradient, curvature):
+    """For positions (n, d)."""
     n_components = positions.shape[1]
     for i in range(begin, end):
         total = ZERO
@@ -53,11 +143,19 @@ def forces(chunk, begin, end, indptr, indices, positions, kind, shape, own, leve
                 difference = positions[i, d] - positions[j, d]
                 sq_dist += difference * difference
             value, slope = potential_of(kind, sq_dist, shape)
-            strength = TWO * ((own[i] + own[j]) * (value + sq_dist * slope) - (lever[i] + lever[j]) * slope)
+            strength = (own[i] + own[j]) * (value + sq_dist * slope) - (lever[i] + lever[j]) * slope
             for d in range(n_components):
-                gradient[i, d] -= strength * (positions[i, d] - positions[j, d])
+                gradient[i, d] -= TWO * strength * (positions[i, d] - positions[j, d])
             total += abs(strength)
-        curvature[i] = FOUR * total
+        curvature[i] = EIGHT * total
+
+
+TWO_D = {
+    CAUCHY: (cauchy_radii_2d, cauchy_forces_2d),
+    STUDENT: (student_radii_2d, student_forces_2d),
+    GAUSSIAN: (gaussian_radii_2d, gaussian_forces_2d),
+    RATIONAL: (rational_radii_2d, rational_forces_2d),
+}
 
 
 @kernel

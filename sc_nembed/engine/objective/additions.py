@@ -45,6 +45,7 @@ def with_additions(problem: Problem, config: EmbeddingConfig, cells: Cells, like
         problem,
         objective=problem.objective | terms,
         strength=problem.strength | {name: strength * matrix.total for name, strength in strengths.items()},
+        added=tuple(terms),
         late=problem.late | ({"density": LATE} if "density" in terms else {}),
     )
 

@@ -32,6 +32,8 @@ class Problem:
         Σ P log P where P and Q are distributions over all pairs, so that the loss is their divergence; else None.
     optimizer
         One that belongs to the method, instead of the configuration's; else None.
+    added
+        Terms that the method does not have of itself.
     late
         Terms that act at the end alone, and in what share of the steps.
     """
@@ -40,6 +42,7 @@ class Problem:
     strength: dict[str, float]
     offset: float | None = None
     optimizer: Optimizer | None = None
+    added: tuple[str, ...] = ()
     late: dict[str, float] = field(default_factory=dict)
 
 

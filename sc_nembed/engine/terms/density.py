@@ -1,15 +1,15 @@
 """Local radii that correlate with those of the data: den-SNE and densMAP (Narayan, Berger & Cho 2021).
 
-    Rᵢ = log(ε + Σⱼ qᵢⱼ ‖zᵢ − zⱼ‖² / Σⱼ qᵢⱼ)  over the edges of P          value = −cov(R, O) / √(var(R) + 0.1)
+    Rᵢ = log(ε + Σⱼ qᵢⱼ ‖zᵢ − zⱼ‖² / Σⱼ qᵢⱼ)  over the edges of P       value = −cov(R, O) / √(var(R) + 0.1)
 
-O are the log radii of the data, Σⱼ Pᵢⱼ dᵢⱼ² / Σⱼ Pᵢⱼ, standardised, and q is the unnormalised kernel. The value is minus
-the correlation, up to the shift of the variance, which keeps radii that hardly differ from being blown up. It is
+O are the log radii of the data, Σⱼ Pᵢⱼ dᵢⱼ² / Σⱼ Pᵢⱼ, standardised, and q is the unnormalised kernel. The value is
+minus the correlation, up to the shift of the variance, which keeps radii that hardly differ from being blown up. It is
 between −1 and 1. With u = ‖zᵢ − zⱼ‖², gᵢ = ∂cor/∂Rᵢ and ρᵢ = Σ q u / Σ q,
 
     gradient of cell i:  −2 Σⱼ (wᵢⱼ + wⱼᵢ)(zᵢ − zⱼ),      wᵢⱼ = gᵢ (q + (u − ρᵢ) dq/du) / ((ε + ρᵢ) Σⱼ qᵢⱼ)
 
 It takes two passes over the edges, one for the radii, one for the forces. P is symmetric, so a cell meets its edges in
-both roles. A kernel that underflows at all edges of a cell leaves it the distance to its nearest neighbor, and no force.
+both roles. Where the kernel underflows at all edges of a cell, its radius is the distance to the nearest, and no force.
 """
 
 from __future__ import annotations
@@ -76,10 +76,6 @@ class Density(Term):
     def _is_fused(self, positions: Tensor) -> bool:
         return backend.is_fused(positions) and type(self.kernel) in KINDS
 
-    @property
-    def _kind(self) -> int:
-        return CAUCHY if self.kernel == StudentT(1.0) else KINDS[type(self.kernel)]
-
     def _first(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log radii (n,) float64, their ρ, and 1 / ((ε + ρ) Σ q), (n,) each."""
         return (self._fused_radii if self._is_fused(positions) else self._plain_radii)(positions)
@@ -87,19 +83,23 @@ class Density(Term):
     def _fused_radii(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         n = len(positions)
         radius, ratio, share = torch.empty(n, dtype=torch.float64), torch.empty(n), torch.empty(n)
-        backend.parallel(
-            fused.radii, ranges(n), *self._edges, backend.as_array(positions), self._kind, shape_of(self.kernel),
-            radius.numpy(), ratio.numpy(), share.numpy(),
-        )  # fmt: skip
+        self._run(0, positions, radius.numpy(), ratio.numpy(), share.numpy())
         return radius, ratio, share
 
     def _fused_forces(self, positions: Tensor, own: Tensor, lever: Tensor) -> tuple[Tensor, Tensor]:
         gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-        backend.parallel(
-            fused.forces, ranges(len(positions)), *self._edges, backend.as_array(positions), self._kind,
-            shape_of(self.kernel), own.numpy(), lever.numpy(), gradient.numpy(), curvature.numpy(),
-        )  # fmt: skip
+        self._run(1, positions, own.numpy(), lever.numpy(), gradient.numpy(), curvature.numpy())
         return gradient, curvature
+
+    def _run(self, which: int, positions: Tensor, *arrays: np.ndarray) -> None:
+        """One of the two passes."""
+        kind = CAUCHY if self.kernel == StudentT(1.0) else KINDS[type(self.kernel)]
+        points, shape = backend.as_array(positions), shape_of(self.kernel)
+        if positions.shape[1] == 2:
+            passes, given = fused.TWO_D[kind], (points.view(np.uint64)[:, 0], shape)
+        else:
+            passes, given = (fused.radii_any_d, fused.forces_any_d), (points, kind, shape)
+        backend.parallel(passes[which], ranges(len(points)), *self._edges, *given, *arrays)
 
     def _along_edges(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         columns = self.matrix.indices.long()
