@@ -99,7 +99,7 @@ class EmbeddingConfig:
     reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
     symmetric: bool = True  # P symmetrised; else as it is defined
     named_init_scaling: float | str = 1e-4
-    usual_pull: float = 0.01  # strength of a reference
+    usual_pull: float = 0.003  # strength of a reference
     usual_density: float = 0.1  # of `density=True`
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     terms: Callable[..., Any] | None = None  # of `engine.objective`

@@ -155,7 +155,7 @@ def neighbor_embedding(
     reference, reference_strength
         Pull towards this layout, a key of `.obsm` or an array (cells, n_components), which is centred and at each step
         made as large as the embedding is: the objective plus `reference_strength` · (1 / n) Σ ‖zᵢ − α rᵢ‖², times the
-        sum of P. 0.01 by default; it acts in all phases. Best started from the same layout (`init`).
+        sum of P. 0.003 by default, 0.01 for UMAP; it acts in all phases. Best started from the same layout (`init`).
     density
         Strength of the correlation of log local radii in the data and in the embedding, which makes sparse groups of
         cells large and dense ones small; it acts in the last 30 % of the steps. True is 2 for UMAP (densMAP), 0.1 for

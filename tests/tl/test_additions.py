@@ -139,8 +139,10 @@ def test_reference_is_named_in_the_record(as_what, tmp_path):
 
 def test_reference_has_a_usual_strength_that_is_recorded():
     adata = with_graph(groups())
+    ne.tl.umap(adata, reference="X_two", max_iter=20)
+    assert adata.uns["umap"]["params"]["reference_strength"] == 0.01
     ne.tl.neighbor_embedding(adata, reference="X_two", **QUICK)
-    assert adata.uns["ne"]["params"]["reference_strength"] == 0.01
+    assert adata.uns["ne"]["params"]["reference_strength"] == 0.003
     final = adata.uns["ne"]["final"]
     assert final["loss"] > final["kl_divergence"]
 
