@@ -43,6 +43,11 @@ def slots(key_added: str | None, default: Slots = DEFAULT) -> Slots:
     return Slots(key_added, key_added)
 
 
+def columns(slots: Slots) -> dict[str, str]:
+    """Columns of `obs` for log local radii, named as umap-learn names them."""
+    return {name: f"{slots.uns}_{name}" for name in ("rad_orig", "rad_emb")}
+
+
 def is_ours(record: Any) -> bool:
     """Whether a record of `uns` was written by this package."""
     return isinstance(record, Mapping) and isinstance(record.get("versions"), Mapping) and PACKAGE in record["versions"]

@@ -1,7 +1,8 @@
 """scikit-learn's way to the same engine: parameters in, `embedding_` out. No computation happens here.
 
 numpy in, numpy out; a torch tensor gives a tensor of its dtype on its device. `fit` sets `embedding_`, (n,
-n_components), `n_iter_`, `history_` (a dict of arrays, one entry per check) and, with an encoder, `encoder_`.
+n_components), `n_iter_`, `history_` (a dict of arrays, one entry per check), `per_cell_` (a dict of arrays, one entry
+per cell; with `density`, log local radii "rad_orig" and "rad_emb") and, with an encoder, `encoder_`.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class _Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         result = embed(source, config, callbacks=(callbacks,) if callable(callbacks) else tuple(callbacks))
         self.embedding_ = result.embedding.to(X.device) if is_tensor else result.embedding.cpu().numpy()
         self.n_iter_, self.history_, self.encoder_ = result.n_iter, result.history, result.encoder
+        self.per_cell_ = {name: values.cpu().numpy() for name, values in result.per_cell.items()}
         if self.encoder_ is not None:
             self.encoder_.eval()  # new cells do not train it, and may come one by one
         self._n_features_out = self.embedding_.shape[1]
@@ -349,7 +351,8 @@ class _Method(_Embedder):
             "n_components", "affinity_in", "affinity_out", "kwargs_affinity_out", "perplexity", "n_neighbors", "metric",
             "lr", "optimizer", "optimizer_kwargs", "scheduler", "scheduler_kwargs", "min_grad_norm", "max_iter",
             "check_interval", "init", "init_scaling", "early_exaggeration_coeff", "early_exaggeration_iter",
-            "exaggeration", "repulsion_strength", "process_duplicates", "encoder", "max_grad_norm", "backend",
+            "exaggeration", "repulsion_strength", "process_duplicates", "encoder", "max_grad_norm", "reference",
+            "reference_strength", "density", "backend",
         )
     ) | {"device": "auto", "n_jobs": None, "verbose": False, "random_state": 0, "callbacks": None}  # fmt: skip
     _options: ClassVar[dict[str, Any]] = {}
@@ -389,6 +392,8 @@ class TSNE(_Method):
     ----------
     embedding_, n_iter_, history_, encoder_
         As in `NeighborEmbedding`.
+    per_cell_
+        With `density`, log local radii in the data, "rad_orig", and in the embedding, "rad_emb".
     """
 
     _preset = "tsne"

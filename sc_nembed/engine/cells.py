@@ -50,6 +50,12 @@ class Cells:
     def of(self, rows: Tensor) -> Tensor:
         return self.participants.of(self.given.rows.of(rows))
 
+    def spread(self, values: Tensor) -> Tensor:
+        """(m,) values of those that take part as values of all cells, NaN of the others."""
+        everywhere = values.new_full((n_obs_of(self.given.source),), torch.nan)
+        everywhere[slice(None) if self.participants.members is None else self.participants.members] = values
+        return self.given.rows.complete(everywhere)
+
     def complete(self, positions: Tensor) -> Tensor:
         return self.given.rows.complete(self.participants.complete(positions, n_obs_of(self.given.source)))
 

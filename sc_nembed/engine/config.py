@@ -32,7 +32,7 @@ OF_METHODS = {
 NOT_RECORDED = {
     "automatic", "dense", "dtype", "entropic_cells", "graph_affinity", "has_output", "in_ball", "named_init_scaling",
     "of_method", "options", "reads_features", "reads_weights", "schedule", "search_affinity", "symmetric", "terms",
-    "usual_perplexity", "verbose",
+    "usual_density", "usual_perplexity", "usual_pull", "verbose",
 }  # fmt: skip
 
 
@@ -74,6 +74,9 @@ class EmbeddingConfig:
     process_duplicates: bool = False
     encoder: torch.nn.Module | None = None
     max_grad_norm: float | None = None
+    reference: Any = None
+    reference_strength: float | None = None
+    density: float | bool | None = None
     of_method: Any = None  # a frozen dataclass of the method's own options; those below are older
     # options of some methods
     race: bool | None = None
@@ -96,6 +99,8 @@ class EmbeddingConfig:
     reads_features: bool = False  # the method needs a representation beside P
     named_init_scaling: float | str = 1e-4
     in_ball: bool = False  # positions lie in the Poincaré ball
+    usual_pull: float = 0.003  # strength of a reference
+    usual_density: float = 0.1  # of `density=True`
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     terms: Callable[..., Any] | None = None  # of `engine.objective`
     automatic: Optimizer = field(default_factory=PreconditionedNesterov)  # what optimizer="auto" is
@@ -118,6 +123,19 @@ class EmbeddingConfig:
         if isinstance(self.optimizer, str) and self.optimizer == "auto":
             return with_options(self.automatic, self.optimizer_kwargs)
         return resolve_optimizer(self.optimizer, self.optimizer_kwargs)
+
+    @property
+    def pull_strength(self) -> float | None:
+        """The strength of the reference; None where there is none."""
+        given = self.usual_pull if self.reference_strength is None else float(self.reference_strength)
+        return None if self.reference is None else given
+
+    @property
+    def density_strength(self) -> float | None:
+        """The strength of the correlation of local radii; None where it is not asked for."""
+        if isinstance(self.density, bool):
+            return self.usual_density if self.density else None
+        return None if self.density is None else float(self.density)
 
     @property
     def is_dense(self) -> bool:

@@ -37,6 +37,7 @@ class Rules:
     max_iter: int
     check_interval: int
     min_grad_norm: float
+    added: tuple[str, ...] = ()  # terms that the method does not have of itself
     scheduler: type | None = None
     scheduler_kwargs: dict[str, Any] | None = None
     max_grad_norm: float | None = None  # gradients longer than this are shortened to it
@@ -59,7 +60,7 @@ class RunState:
     terms: Objective | None = None  # as they were last; at first those of the rules
     setting: Setting | None = None  # of the last step, and the rate it was done with
     rate: float = math.nan
-    start_loss: float = math.nan  # what an explosion is measured by
+    start_losses: tuple[float, float] = (math.nan, math.nan)  # what an explosion is measured by
     history: tuple[dict[str, float], ...] = ()
     stop_reason: str | None = None
 
@@ -107,7 +108,7 @@ class _Run:
             self._advance_terms()
             forces = self.looked_at() if check or self.state.step == 0 else None
             if self.state.step == 0:
-                self.state = replace(self.state, start_loss=self._loss(forces))
+                self.state = replace(self.state, start_losses=self._losses(forces))
             if check:
                 if not self.check(forces):
                     index = self._go_back(*good)
@@ -139,10 +140,12 @@ class _Run:
 
     def check(self, forces: dict[str, Force]) -> bool:
         """Add a row to the history, unless the run has exploded."""
-        state, loss = self.state, self._loss(forces)
+        state, losses = self.state, self._losses(forces)
+        loss = losses[0]
         gradient, _ = weighted_sum([(state.setting.weights[name], force) for name, force in forces.items()])
         grad_norm = reductions.norm(gradient)
-        exploded = not self.rules.bounded and loss > 2 * abs(state.start_loss) + 10
+        far = [now > 2 * abs(start) + 10 for now, start in zip(losses, state.start_losses, strict=True)]
+        exploded = not self.rules.bounded and all(far)
         if not math.isfinite(loss) or not math.isfinite(grad_norm) or exploded:
             return False
         row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
@@ -152,9 +155,14 @@ class _Run:
         self.state = replace(state, history=(*kept, row))
         return True
 
-    def _loss(self, forces: dict[str, Force]) -> float:
-        """The objective at exaggeration 1."""
-        return sum(self.rules.strength[name] * float(force.value) for name, force in forces.items()) + self.rules.offset
+    def _losses(self, forces: dict[str, Force]) -> tuple[float, float]:
+        """The objective at exaggeration 1, and the method's own part of it.
+
+        Added terms may be next to nothing at the start, or cancel the others there; strong ones outweigh them later.
+        """
+        values = {name: self.rules.strength[name] * float(force.value) for name, force in forces.items()}
+        own = sum(value for name, value in values.items() if name not in self.rules.added)
+        return sum(values.values()) + self.rules.offset, own + self.rules.offset
 
     def _is_due(self, last: bool) -> bool:
         done, history = self.state.step, self.state.history

@@ -29,6 +29,7 @@ from .neighbors import default_method, nearest_neighbors
 from .poincare import start_in_ball
 from .rate_scheduler import resolve_scheduler
 from .result import EmbeddingResult, effective
+from .terms import Density
 
 SMALLEST_PERPLEXITY = 2.0  # of few cells, where nothing is asked for
 STAGES = ("neighbors", "affinity", "init", "optimize", "total")
@@ -86,12 +87,14 @@ def embed(
             raced = _races(config, given.source, cells.features)
             schedule = config.schedule(config, cells.matrix, raced)
             problem = _problem(config, cells, start, resolved, searched=k > 0)
+            for name, share in problem.late.items():
+                schedule = schedule.late(name, problem.strength[name], share)
             rules = _rules(config, cells, problem, schedule.longest_path())
             with progress_bar(schedule.all_steps(), config.verbose) as bar:
                 rules = replace(rules, callbacks=(bar, *callbacks))
                 state = RunState(start, start - start.double().mean(0).to(start.dtype))
                 state, path, branch = race.run(state, rules, schedule, cells.features)
-        embedding = cells.complete(state.positions)
+        embedding, per_cell = cells.complete(state.positions), _per_cell(problem, cells, state.positions)
     last, offset = state.history[-1], problem.offset
     config = replace(config, process_duplicates=processes_duplicates(config, given.source))
     return EmbeddingResult(
@@ -104,6 +107,7 @@ def embed(
         resolved=resolved | ({"branch": branch} if raced else {}),
         config=effective(config, affinity, n_neighbors, path, raced, init=init, init_scaling=scaling),
         n_edges=cells.matrix.n_edges,
+        per_cell=per_cell,
         encoder=None if config.encoder is None else state.optimizer[0],
     )
 
@@ -208,6 +212,7 @@ def _problem(
     inputs = objective.Inputs(cells.matrix.to(start.device), cells.features, counts, cells.raw)
     sums = objective.Sums(config, cells.matrix.n_rows, start.device, config.dtype)
     problem = config.terms(config, inputs, sums)
+    problem = objective.with_additions(problem, config, cells, start)
     _check_backend(config, sums.chosen, searched=searched)
     resolved |= sums.chosen
     if config.encoder is None:
@@ -215,6 +220,15 @@ def _problem(
     module = copy.deepcopy(config.encoder).to(start.device)
     optimizer = EncoderOptimizer(module, cells.raw.to(start.device), config.resolved_optimizer(), config.random_state)
     return replace(problem, optimizer=optimizer)
+
+
+def _per_cell(problem: objective.Problem, cells: Cells, positions: Tensor) -> dict[str, Tensor]:
+    """Local radii, where the problem knows them."""
+    density = problem.objective.get("density")
+    if not isinstance(density, Density):
+        return {}
+    radii = {"rad_orig": density.log_radius, "rad_emb": density.log_radii(positions)}
+    return {name: cells.spread(values.float()) for name, values in radii.items()}
 
 
 def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> bool:
@@ -245,6 +259,7 @@ def _rules(config: EmbeddingConfig, cells: Cells, problem: objective.Problem, ma
         problem.optimizer or config.resolved_optimizer(),
         strength=problem.strength,
         offset=problem.offset or 0.0,
+        added=problem.added,
         max_iter=max_iter,
         check_interval=config.check_interval,
         min_grad_norm=config.min_grad_norm,

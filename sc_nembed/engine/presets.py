@@ -96,6 +96,8 @@ def umap() -> EmbeddingConfig:
         reads_weights=True,
         repulsion="expected",
         named_init_scaling="range",
+        usual_density=2.0,
+        usual_pull=0.01,
         schedule=phases.of_umap,
         terms=objective.umap,
         automatic=PreconditionedNesterov(max_step=0.5, max_step_span=0.0),

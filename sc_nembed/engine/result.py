@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ class EmbeddingResult:
         The configuration with the values that took effect.
     n_edges
         Entries of the symmetric P.
+    per_cell
+        Values of cells by name, (n,) float32 each, NaN of cells that take no part. With `density`, "rad_orig" and
+        "rad_emb": log local radii in the data and in the embedding.
     encoder
         The trained encoder, where there is one; the given one is left as it was.
     """
@@ -53,6 +56,7 @@ class EmbeddingResult:
     resolved: dict[str, str]
     config: EmbeddingConfig
     n_edges: int
+    per_cell: dict[str, Tensor] = field(default_factory=dict)
     encoder: torch.nn.Module | None = None
 
 
@@ -89,4 +93,6 @@ def effective(
         init=config.init if init in ("array", "encoder") else init,
         init_scaling=init_scaling,
         race=raced,
+        reference_strength=config.pull_strength,
+        density=config.density_strength,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -24,9 +24,20 @@ class Ramp:
         return space(self.first, self.last, n_steps)
 
 
-def values(value: float | Ramp, n_steps: int) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class Late:
+    """0, but `value` in the last `n_last` steps of a phase."""
+
+    value: float
+    n_last: int
+
+    def values(self, n_steps: int) -> np.ndarray:
+        return np.where(np.arange(n_steps) >= n_steps - self.n_last, self.value, 0.0)
+
+
+def values(value: float | Ramp | Late, n_steps: int) -> np.ndarray:
     """The value of every step of a phase, (n_steps,)."""
-    return value.values(n_steps) if isinstance(value, Ramp) else np.full(n_steps, float(value))
+    return np.full(n_steps, float(value)) if isinstance(value, int | float) else value.values(n_steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Phase:
 
     name: str
     n_steps: int
-    weights: dict[str, float | Ramp]
+    weights: dict[str, float | Ramp | Late]
     learning_rate: float | Ramp
     momentum: float | None = None
     anchor: float = 0.0
@@ -72,6 +83,23 @@ class Schedule:
     def all_steps(self) -> int:
         """Steps of all branches and the finish."""
         return sum(n_steps(branch) for branch in self.branches) + n_steps(self.finish)
+
+    def late(self, name: str, weight: float, share: float) -> Schedule:
+        """The same schedule where a term acts in the last steps alone: a share of the longest path, on every path."""
+        n_late = round(share * self.longest_path())
+        n_before = max(0, n_late - n_steps(self.finish))
+        branches = tuple(_late(branch, name, weight, n_before) for branch in self.branches)
+        return Schedule(branches, _late(self.finish, name, weight, n_late))
+
+
+def _late(phases: tuple[Phase, ...], name: str, weight: float, n_late: int) -> tuple[Phase, ...]:
+    """Phases that name a term's weight: `weight` in the last `n_late` steps, 0 before."""
+    found = []
+    for phase in reversed(phases):
+        here = min(phase.n_steps, n_late)
+        found.append(replace(phase, weights=phase.weights | {name: Late(weight, here)}))
+        n_late -= here
+    return tuple(reversed(found))
 
 
 def n_steps(phases: tuple[Phase, ...]) -> int:

@@ -43,6 +43,9 @@ def check_numbers(config: EmbeddingConfig) -> None:
     if config.init_scaling not in ("keep", "range"):
         _number(config, "init_scaling", "a positive number, 'range' or 'keep'", lambda value: value > 0)
     _number(config, "max_grad_norm", "a positive number", lambda value: value > 0)
+    _number(config, "reference_strength", "a number of at least 0", lambda value: value >= 0)
+    if not isinstance(config.density, bool):
+        _number(config, "density", "a number of at least 0, or True", lambda value: value >= 0)
     _number(config, "negative_sample_rate", "an integer of at least 1", lambda value: value >= 1, whole=True)
     if config.lr != "auto":
         _number(config, "lr", "a positive number or 'auto'", lambda value: value > 0)
@@ -81,11 +84,13 @@ def check_combinations(config: EmbeddingConfig) -> None:
             ("optimizer", not config.is_automatic), ("optimizer_kwargs", bool(config.optimizer_kwargs)),
             ("encoder", config.encoder is not None), ("process_duplicates", config.process_duplicates),
             ("max_grad_norm", config.max_grad_norm is not None), ("backend", config.backend == "keops"),
+            ("reference", config.reference is not None), ("density", config.density_strength is not None),
         ):  # fmt: skip
             if given:
                 raise ValueError(
                     f"`{name}` has no effect with `repulsion='sampled'`, whose epochs are steps of their own."
                 )
+    _check_additions(config)
     if config.in_ball:
         _check_ball(config)
     if config.encoder is not None:
@@ -97,6 +102,24 @@ def check_combinations(config: EmbeddingConfig) -> None:
             raise ValueError(
                 f"`optimizer={config.optimizer!r}` moves cells; an `encoder` needs one of torch, or 'auto'."
             )
+
+
+def _check_additions(config: EmbeddingConfig) -> None:
+    """Of the terms that any objective can carry."""
+    if config.reference_strength is not None and config.reference is None:
+        raise ValueError("`reference_strength` has no effect without a `reference`; give one, or drop it.")
+    if config.density_strength is None:
+        return
+    if config.is_dense:
+        raise ValueError(
+            "`density` needs the edges of a sparse input affinity and an output kernel; a loss over dense matrices, or "
+            "an output affinity that is a function, has none. Drop it."
+        )
+    if config.process_duplicates:
+        raise ValueError(
+            "`density` cannot be combined with `process_duplicates`: equal cells that are embedded once have no local "
+            "radii of their own. Drop one of them."
+        )
 
 
 def _check_ball(config: EmbeddingConfig) -> None:

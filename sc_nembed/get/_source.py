@@ -201,11 +201,11 @@ def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, re
 def _start_features(
     adata: AnnData, config: EmbeddingConfig, record: Mapping[str, Any]
 ) -> tuple[Tensor | None, dict[str, str]]:
-    """Features for a start by PCA, a race or a method that reads them: what the graph was built from, else `X_pca`,
-    else none.
+    """Features for a start by PCA, a race, radii or a method that reads them: what the graph was built from, else
+    `X_pca`, else none.
     """
-    starts_by_pca = isinstance(config.init, str) and config.init == "pca"
-    if not starts_by_pca and not config.race and config.encoder is None and not config.reads_features:
+    reads = config.race or config.encoder is not None or config.reads_features or config.density_strength is not None
+    if not reads and not (isinstance(config.init, str) and config.init == "pca"):
         return None, {}
     for use_rep, n_pcs in dict.fromkeys([_built_from(record), (_keys.PCA, None)]):
         if use_rep in adata.obsm:

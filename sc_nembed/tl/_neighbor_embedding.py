@@ -60,6 +60,9 @@ def neighbor_embedding(
     process_duplicates: bool | None = None,
     encoder: torch.nn.Module | None = None,
     max_grad_norm: float | None = None,
+    reference: Any = None,
+    reference_strength: float | None = None,
+    density: float | bool | None = None,
     backend: str | None = None,
     device: str | torch.device = "auto",
     n_jobs: int | None = None,
@@ -159,6 +162,14 @@ def neighbor_embedding(
         succeeded, and maps new cells afterwards. `init` has no effect then.
     max_grad_norm
         Gradients with a larger Frobenius norm are shortened to it.
+    reference, reference_strength
+        Pull towards this layout, a key of `.obsm` or an array (cells, n_components), which is centred and at each step
+        made as large as the embedding is: the objective plus `reference_strength` · (1 / n) Σ ‖zᵢ − α rᵢ‖², times the
+        sum of P. 0.003 by default, 0.01 for UMAP; it acts in all phases. Best started from the same layout (`init`).
+    density
+        Strength of the correlation of log local radii in the data and in the embedding, which makes sparse groups of
+        cells large and dense ones small; it acts in the last 30 % of the steps. True is 2 for UMAP (densMAP), 0.1 for
+        others (den-SNE). Distances are those of the graph, else Euclidean ones of its representation.
     backend
         "faiss" searches neighbors with faiss, "keops" exactly with KeOps, which also evaluates the sums over all pairs
         exactly and in linear memory. None chooses (neighbors exact up to 20 000 cells, then faiss; sums exact where
@@ -203,6 +214,9 @@ def neighbor_embedding(
     `.uns["ne"]`
         `params` (every value that took effect), `input` (what was embedded), `history`, `final` (loss, kl_divergence,
         n_iter, stop_reason, seconds per stage) and `versions`.
+    `.obs["ne_rad_orig"]`, `.obs["ne_rad_emb"]`
+        With `density`: log local radii in the data and in the embedding, float32, NaN of cells without neighbors. Their
+        names are in `.uns["ne"]["obs"]`; the next result under the same key replaces or removes them.
 
     Raises
     ------
@@ -259,19 +273,23 @@ def run(arguments: dict[str, Any], slots: _keys.Slots, *, replaces: bool = False
     source = {name: arguments[name] for name in ("use_rep", "n_pcs", "neighbors_key", "obsp")}
     with backend.session(backend.resolve_n_jobs(config.n_jobs)):
         found = find_source(adata, config, **source)
-    check_slots(adata, slots, found, replaces)
+    reference = _obsm_key(adata, arguments["reference"])
+    found = replace(found, names=found.names | ({reference} - {None}))
+    columns = {} if config.density_strength is None else _keys.columns(slots)
+    check_slots(adata, slots, found, replaces, columns)
     start = _say(verbose, f"computing neighbor embedding ({config.method}) of {found.said}")
     callbacks = (arguments["callbacks"],) if callable(arguments["callbacks"]) else tuple(arguments["callbacks"])
     result = embed(found.data, config, features=found.features, callbacks=callbacks)
     if isinstance(config.init, str) and config.init == "pca" and result.config.init != "pca":
         _say(verbose, f"    there is no representation to start from by PCA: the start is {result.config.init}")
     target = adata.copy() if arguments["copy"] else adata
-    write(target, slots, result, record_of(result, found, source))
+    write(target, slots, result, record_of(result, found, source | {"reference": reference}), columns)
     if result.encoder is not None:
         config.encoder.load_state_dict(result.encoder.state_dict())
     added = (
         f"added\n    {slots.obsm!r}, coordinates (adata.obsm)\n    {slots.uns!r}, parameters and history (adata.uns)"
     )
+    added += "".join(f"\n    {column!r}, log local radii (adata.obs)" for column in columns.values())
     _say(verbose, "    finished", time=start, deep=added)
     return target if arguments["copy"] else None
 
@@ -283,7 +301,10 @@ def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
     given, options = _without_aliases(given, arguments["method_options"])
     preset = resolve_method(arguments["method"])
     given["random_state"] = seed_of(given["random_state"])
-    given["init"] = _init(adata, given.get("init", preset.init), given.get("n_components", preset.n_components))
+    shape = (adata.n_obs, given.get("n_components", preset.n_components))
+    given["init"] = _layout(adata, "init", given.get("init", preset.init), shape, INIT_NAMES)
+    if "reference" in given:
+        given["reference"] = _layout(adata, "reference", given["reference"], shape)
     scanpy, verbose = loaded_scanpy(), arguments["verbose"]
     if scanpy is not None and scanpy.settings.n_jobs != 1:
         given.setdefault("n_jobs", scanpy.settings.n_jobs)
@@ -307,26 +328,31 @@ def _without_aliases(given: dict[str, Any], options: dict[str, Any]) -> tuple[di
     return given, options
 
 
-def _init(adata: AnnData, init: Any, n_components: int) -> Any:
+def _obsm_key(adata: AnnData, given: Any) -> str | None:
+    """The key of `.obsm` that a name stands for, with or without X_."""
+    keys = [key for key in (given, f"X_{given}") if key in adata.obsm] if isinstance(given, str) else []
+    return keys[0] if keys else None
+
+
+def _layout(adata: AnnData, parameter: str, given: Any, shape: tuple[int, int], names: Sequence[str] = ()) -> Any:
     """A name the engine knows, or an array of the right shape."""
-    if isinstance(init, str):
-        if init in INIT_NAMES:
-            return init
-        keys = [key for key in (init, f"X_{init}") if key in adata.obsm]
-        if not keys:
+    if isinstance(given, str):
+        if given in names:
+            return given
+        key = _obsm_key(adata, given)
+        if key is None:
+            known = f"{list(names)}, " if names else ""
             raise ValueError(
-                f"Unknown `init` {init!r}; available: {list(INIT_NAMES)}, the keys of .obsm {list(adata.obsm)}, or "
-                "an array."
+                f"Unknown `{parameter}` {given!r}; available: {known}the keys of .obsm {list(adata.obsm)}, or an array."
             )
-        init = adata.obsm[keys[0]]
-    array = np.array(init.detach().cpu().numpy() if isinstance(init, torch.Tensor) else init, dtype=np.float32)
-    if array.shape != (adata.n_obs, n_components):
-        raise ValueError(
-            f"`init` must have the shape (cells, n_components) = {(adata.n_obs, n_components)}; got {array.shape}."
-        )
+        given = adata.obsm[key]
+    array = np.array(given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given, dtype=np.float32)
+    if array.shape != shape:
+        hint = f" Take its first columns, array[:, :{shape[1]}]?" if array.shape[:1] == shape[:1] else ""
+        raise ValueError(f"`{parameter}` must have the shape (cells, n_components) = {shape}; got {array.shape}.{hint}")
     if not np.isfinite(array).all():
         rows = np.flatnonzero(~np.isfinite(array).all(1))
-        raise ValueError(f"`init` has NaN or infinite values in {rows.size} cells, the first in row {rows[0]}.")
+        raise ValueError(f"`{parameter}` has NaN or infinite values in {rows.size} cells, the first in row {rows[0]}.")
     return array
 
 

@@ -15,11 +15,18 @@ from ..get._history import COLUMNS
 from ..get._source import Source
 
 
-def check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool) -> None:
+def check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool, columns: Mapping[str, str]) -> None:
+    """Refuse to overwrite the input, and what somebody else has written; `columns` are those of `.obs` to come."""
     if {slots.obsm, slots.uns} & found.names:
         raise ValueError(
             f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & found.names)}; choose "
             "another `key_added`."
+        )
+    others = [name for name in columns.values() if name in adata.obs and name not in _own_columns(adata, slots)]
+    if others:
+        raise ValueError(
+            f"`.obs` has columns {others} that were not written by sc_nembed; rename or delete them, or choose another "
+            "`key_added`."
         )
     if replaces:
         return
@@ -52,9 +59,23 @@ def record_of(result: EmbeddingResult, found: Source, source: Mapping[str, Any])
     }
 
 
-def write(adata: AnnData, slots: _keys.Slots, result: EmbeddingResult, record: dict[str, Any]) -> None:
+def _own_columns(adata: AnnData, slots: _keys.Slots) -> list[str]:
+    """Columns of `.obs` that the result in these slots has written."""
+    record = adata.uns.get(slots.uns)
+    return [str(name) for name in record.get("obs", {}).values()] if _keys.is_ours(record) else []
+
+
+def write(
+    adata: AnnData, slots: _keys.Slots, result: EmbeddingResult, record: dict[str, Any], columns: Mapping[str, str]
+) -> None:
+    """Coordinates, record, and `columns` of values of cells; those of the result before are removed."""
     embedding = np.array(result.embedding.cpu().numpy(), dtype=np.float32, order="C")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImplicitModificationWarning)  # a view becomes an AnnData of its own
         adata.obsm[slots.obsm] = embedding
-    adata.uns[slots.uns] = record
+    for name in _own_columns(adata, slots):
+        if name in adata.obs:
+            del adata.obs[name]
+    for name, column in columns.items():
+        adata.obs[column] = result.per_cell[name].cpu().numpy()
+    adata.uns[slots.uns] = record | ({"obs": dict(columns)} if columns else {})

@@ -146,6 +146,16 @@ def rational(sq_dist, shape):
 
 
 @scalar
+def potential_of(kind, sq_dist, shape):
+    """For loops that are compiled once for all output kernels."""
+    if kind == CAUCHY:
+        return cauchy(sq_dist, shape)
+    if kind == STUDENT:
+        return student(sq_dist, shape)
+    return gaussian(sq_dist, shape) if kind == GAUSSIAN else rational(sq_dist, shape)
+
+
+@scalar
 def rational_repulsion(sq_dist, shape):
     a, b, clip, edge = shape[0], shape[1], shape[2], shape[3]
     core = min(np.float32(1e-2), HALF * edge)

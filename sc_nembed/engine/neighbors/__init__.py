@@ -96,7 +96,7 @@ def default_method(n_obs: int, device: torch.device) -> str:
 
 
 def unit_rows(features: Tensor) -> Tensor:
-    """Rows of length 1, whose euclidean distances are in the order of the cosine distances."""
+    """Rows of length 1, whose squared distance is 2 (1 − cos)."""
     norms = features.double().norm(dim=1, keepdim=True)
     zero = torch.nonzero(norms[:, 0] == 0)[:, 0]
     if len(zero):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .additions import with_additions
 from .contrastive import info_nce, largevis, nce, negative_sampling
 from .cosne import CosneOptions, cosne
 from .dense import matching
@@ -13,5 +14,5 @@ from .umap import n_epochs, umap
 __all__ = [
     "CosneOptions", "Inputs", "LocalMAPOptions", "PACMAPOptions", "Problem", "Sums", "Terms", "by_normalization",
     "cosne", "info_nce", "largevis", "localmap", "matching", "n_epochs", "nce", "negative_sampling", "pacmap",
-    "pacmap_steps", "umap",
+    "pacmap_steps", "umap", "with_additions",
 ]  # fmt: skip

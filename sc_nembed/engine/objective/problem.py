@@ -56,6 +56,10 @@ class Problem:
         One that belongs to the method, instead of the configuration's; else None.
     bounded
         Whether the loss has an upper bound, so that a large one is no explosion.
+    added
+        Terms that the method does not have of itself.
+    late
+        Terms that act at the end alone, and in what share of the steps.
     """
 
     objective: Objective
@@ -63,6 +67,8 @@ class Problem:
     offset: float | None = None
     optimizer: Optimizer | None = None
     bounded: bool = False
+    added: tuple[str, ...] = ()
+    late: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

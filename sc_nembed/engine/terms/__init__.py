@@ -18,6 +18,8 @@ PaCMAP and LocalMAP have none of these: their terms are sums of a potential over
 
 CO-SNE has terms of its own, in the Poincaré ball: `terms.hyperbolic`.
 
+Two more terms can be added to any of these: `Reference` pulls towards a given layout, `Density` keeps local radii.
+
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.
 """
@@ -28,10 +30,12 @@ from .attraction import Attraction
 from .autograd import Autograd
 from .contrast import DrawnContrast, ExpectedContrast
 from .denominators import NCE, Edges, InfoNCE
+from .density import Density
 from .hyperbolic import HyperbolicAttraction, HyperbolicPartition, NormTerm
 from .nearby import NearbyPairSum, nearby_pair_sum
 from .pairs import PairSum
 from .partition import Mass, Partition
+from .reference import Reference
 from .row_partition import RowPartition
 from .sinkhorn import SinkhornPartition
 from .term import Force, Objective, Term
@@ -41,6 +45,7 @@ __all__ = [
     "NCE",
     "Attraction",
     "Autograd",
+    "Density",
     "DrawnContrast",
     "Edges",
     "ExpectedContrast",
@@ -55,6 +60,7 @@ __all__ = [
     "Objective",
     "PairSum",
     "Partition",
+    "Reference",
     "RowPartition",
     "SinkhornPartition",
     "Term",
