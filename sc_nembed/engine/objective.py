@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -19,7 +19,10 @@ from .sampled import SampledEpochs
 from .terms import Attraction, Autograd, ExpectedRepulsion, Mass, Objective, Partition, RowPartition
 from .world import SERIAL
 
-EXACT_ROWS = 2_000  # cells up to which SNE sums exactly: its embeddings are small, and so are their grids
+# by number of dimensions, as `radial_sum.EXACT_CELLS`: SNE's embeddings, and so its grids, are small; those of UMAP are
+# smaller, and its potential is costly for each pair
+EXACT_ROWS = {1: 1_000, 2: 2_000, 3: 5_000}
+NEVER_EXACT = {1: 0, 2: 0, 3: 0}
 DENSE_CELLS = 10_000  # cells above which a loss over dense matrices is refused: several of 400 MB each
 
 
@@ -55,7 +58,7 @@ class Sums:
     dtype: torch.dtype
     chosen: dict[str, str] = field(default_factory=dict)
 
-    def choose(self, *, exact_cells: int | None = None) -> str:
+    def choose(self, exact_cells: Mapping[int, int] = radial_sum.EXACT_CELLS) -> str:
         self.chosen["radial_sum"] = name = (
             "keops"
             if self.config.backend == "keops"
@@ -83,7 +86,7 @@ def by_normalization(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Te
         return Problem(_of_callable(output, matrix), strength, divergence)
     kernel = output.kernel
     if output.normalization == "row":
-        name = sums.choose(exact_cells=EXACT_ROWS)
+        name = sums.choose(EXACT_ROWS)
         plan = None if name == "torch" else sums.plan(name, kernel, torch.float64 if name == "keops" else None)
         repulsion = RowPartition(kernel, matrix.row_mass, matrix.total, plan, counts, exact=name == "keops")
         return Problem({"attraction": Attraction(matrix, kernel), "repulsion": repulsion}, strength)
@@ -107,7 +110,7 @@ def umap(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor | None,
         )
     a, b = output.kernel.a, output.kernel.b
     kernel, potential = Rational(a, b, clip=4.0), RationalRepulsion(a, b)
-    plan = sums.plan(sums.choose(exact_cells=0), potential)
+    plan = sums.plan(sums.choose(NEVER_EXACT), potential)
     degree = matrix.row_sums().to(sums.dtype)
     objective = {
         "attraction": Attraction(matrix, kernel),

@@ -8,7 +8,8 @@ from sc_nembed.engine.affinity import PrecomputedAffinity, UMAPAffinity
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.optimizer import weighted_sum
-from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.radial_sum import _spacing as spacings
 from sc_nembed.engine.terms import Attraction, Autograd, ExpectedRepulsion, Mass, Partition, RowPartition
 from sc_nembed.engine.world import SERIAL
 
@@ -503,11 +504,12 @@ def test_counts_of_umap_stand_for_repeated_rows(dtype):
 @every_umap
 @pytest.mark.parametrize("n", [100, 30_000])
 @pytest.mark.parametrize("tolerance", [None, 1e-3])
-def test_spacing_for_umap_follows_its_corner_alone(tolerance, n, a, b):
+@pytest.mark.parametrize(("n_components", "share"), [(1, 0.03), (2, 0.35), (3, 0.5)])
+def test_spacing_for_umap_follows_its_corner_alone(n_components, share, tolerance, n, a, b):
     potential = RationalRepulsion(a, b)
-    spacing = fft.coarsest_spacing(potential, n, tolerance)
-    assert spacing == pytest.approx(0.35 * potential.clip_distance)
-    assert spacing < fft.default_spacing(n)
+    spacing = spacings.coarsest_spacing(potential, n, tolerance, n_components)
+    assert spacing == pytest.approx(share * potential.clip_distance)
+    assert spacing < spacings.default_spacing(n, n_components)
 
 
 @pytest.mark.parametrize(
@@ -526,5 +528,7 @@ def test_spacing_for_umap_follows_its_corner_alone(tolerance, n, a, b):
 def test_spacing_for_other_kernels_follows_their_width(kernel, width):
     largest = 0.35 if isinstance(kernel, Gaussian) else 1.0
     for n, tolerance in ((1000, None), (30_000, None), (1000, 1e-2), (30_000, 1e-2)):
-        spacing = fft.default_spacing(n) if tolerance is None else fft.spacing_for(tolerance)
-        assert fft.coarsest_spacing(kernel, n, tolerance) == pytest.approx(min(spacing, largest) * width)
+        for d in (1, 2, 3):
+            spacing = spacings.default_spacing(n, d) if tolerance is None else spacings.spacing_for(tolerance, d)
+            found = spacings.coarsest_spacing(kernel, n, tolerance, d)
+            assert found == pytest.approx(min(spacing, largest) * width)

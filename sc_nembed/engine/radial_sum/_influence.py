@@ -13,7 +13,7 @@ from .. import backend
 from ..kernel import Rational
 from . import _splines as splines
 
-SAMPLE_ROWS, LAYERS = 256, 4  # of the samples, that are worked on together
+SAMPLE_ROWS, LAYERS = 64, 4  # of the samples, that are worked on together: what they take stays in the cache
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,11 @@ def influence(potential, spacing: float, nodes: tuple[int, ...], device: torch.d
     for axis, m in enumerate(half):
         transform /= _along(axis, len(half), _spline_transforms(m, transform.dtype)[1])
     felt = _of_itself(_by_axis([_first_cosines(m) for m in half], transform))
-    for axis in range(len(half) - 1):  # half the columns, and all frequencies of the other axes
+    transform = np.ascontiguousarray(np.moveaxis(transform, -1, 0))
+    for axis in range(1, len(half)):  # half the columns, and all frequencies of the other axes
         lines = np.moveaxis(transform, axis, 0)
-        transform = np.moveaxis(np.concatenate([lines, lines[-2:0:-1]]), 0, axis)
-    tensors = [torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype) for array in (
-        np.moveaxis(transform, -1, 0), felt
-    )]  # fmt: skip
+        transform = np.concatenate([transform, np.moveaxis(lines[-2:0:-1], 0, axis)], axis)
+    tensors = [torch.as_tensor(array).to(device, dtype) for array in (transform, np.ascontiguousarray(felt))]
     return Influence(tensors[0], tuple(2 * m for m in half), tensors[1], shift)
 
 
@@ -75,9 +74,11 @@ def _of_layers(potential, spacing: float, half: list[int], dtype: torch.dtype) -
     whole = torch.empty([m + 1 for m in half], dtype=dtype).numpy()
 
     def along_layers(chunk: int, begin: int, end: int) -> None:
+        samples = torch.empty(len(rows), len(columns), dtype=dtype)
         for layer in range(begin, end):
-            samples = potential.value((layers[layer] + rows)[:, None] + columns) - shift
-            sums[layer] = _folded(samples.to(dtype).numpy(), half[1:])
+            for part, some in zip(samples.split(SAMPLE_ROWS), rows.split(SAMPLE_ROWS), strict=True):
+                part.copy_(potential.value((layers[layer] + some)[:, None] + columns) - shift)
+            sums[layer] = _folded(samples.numpy(), half[1:])
 
     def across_layers(chunk: int, begin: int, end: int) -> None:
         whole[:, begin:end] = _folded(sums[:, begin:end], half[:1])

@@ -21,7 +21,7 @@ LINE_SPACING = 0.2  # in 1-D, where nodes cost next to nothing
 ERROR = {1: 4.5e-2, 2: 3.5e-2, 3: 3.5e-2}  # bounds that of the force at a spacing of 0.5
 
 
-def default_spacing(n_obs: int, n_components: int = 2) -> float:
+def default_spacing(n_obs: int, n_components: int) -> float:
     """Grid spacing by number of points: of many, each feels a smaller share of what comes from its own cell.
 
     Above 200 000 the grid is a small share of a step, and its error is kept below that of openTSNE's grid.
@@ -31,14 +31,14 @@ def default_spacing(n_obs: int, n_components: int = 2) -> float:
     return 0.3 if n_obs < 5_000 else 0.5 if n_obs < 20_000 else 0.7 if n_obs < 200_000 else 0.55
 
 
-def spacing_for(tolerance: float, n_components: int = 2) -> float:
+def spacing_for(tolerance: float, n_components: int) -> float:
     """Spacing that keeps the relative force error below `tolerance`; it grows as spacing⁴."""
     if not 0 < tolerance < 1:
         raise ValueError(f"`tolerance` is a relative error between 0 and 1; got {tolerance!r}.")
     return min(1.0, 0.5 * (tolerance / ERROR[n_components]) ** 0.25)
 
 
-def coarsest_spacing(potential, n_obs: int, tolerance: float | None, n_components: int = 2) -> float:
+def coarsest_spacing(potential, n_obs: int, tolerance: float | None, n_components: int) -> float:
     """The spacing for a potential.
 
     UMAP's has a cusp of its own size, whatever the number of points; a Gaussian is blurred by what a t-SNE of many
