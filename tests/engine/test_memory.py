@@ -40,8 +40,8 @@ def test_exact_sums_of_too_many_cells_are_refused_before_the_search(monkeypatch)
     monkeypatch.setattr(
         "sc_nembed.engine.pipeline.nearest_neighbors", lambda *given, **options: pytest.fail("searched")
     )
-    with pytest.raises(ValueError, match="51000 cells in 3 dimension"):
-        embed(torch.rand(51_000, 4), replace(presets.tsne(), n_components=3))
+    with pytest.raises(ValueError, match="51000 cells in 4 dimension"):
+        embed(torch.rand(51_000, 4), replace(presets.tsne(), n_components=4))
 
 
 def test_available_memory_is_what_the_machine_has_at_most():
