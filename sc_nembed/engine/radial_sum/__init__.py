@@ -57,7 +57,7 @@ class Plan(Protocol):
 RADIAL_SUMS = {"torch": exact.make, "fft": fft.make, "keops": keops.make}
 # by number of dimensions: up to here n² pairs cost less than the grid of a t-SNE (measured on two cores); an embedding
 # in 3-D is as wide as one in 2-D, so its grid is large
-EXACT_CELLS = {1: 1_000, 2: 3_500, 3: 20_000}
+EXACT_CELLS = {1: 1_000, 2: 3_500, 3: 40_000}
 EXACT_LIMIT = 50_000  # cells above which an exact sum is refused: minutes per hundred steps
 
 
