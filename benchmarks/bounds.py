@@ -29,7 +29,7 @@ from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.morton import MANY_CELLS, morton_order
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
-from sc_nembed.engine.radial_sum import fft
+from sc_nembed.engine.radial_sum import _convolve, fft
 from sc_nembed.engine.terms import Attraction, Force
 from sc_nembed.engine.world import SERIAL
 
@@ -131,7 +131,7 @@ def stages(matrix: AffinityMatrix, positions: torch.Tensor, rates: Rates, n_jobs
         ),
     ]  # fmt: skip
     lower, upper = fft.bounding_box(positions)
-    spacing, nodes = fft.grid_shape(upper - lower, fft.coarsest_spacing(StudentT(), n, None))
+    spacing, nodes = fft.grid_shape(upper - lower, fft.coarsest_spacing(StudentT(), n, None, 2))
     kind, ones = plan.influence(spacing, nodes), torch.ones(n)
     n_columns, n_rows = kind.padded[1], kind.padded[0]
     transforms = 2 * (nodes[0] * _operations(n_columns) / 2 + (n_columns // 2 + 1) * _operations(n_rows))
@@ -146,7 +146,7 @@ def stages(matrix: AffinityMatrix, positions: torch.Tensor, rates: Rates, n_jobs
         ),
         _row(
             "convolution", f"{nodes[0]} × {nodes[1]} nodes, {transforms / 1e6:.0f} M operations", "transforms",
-            transforms / transformed, seconds(lambda: fft._convolve_fused(grids, kind, plan._buffers)),
+            transforms / transformed, seconds(lambda: _convolve.of_grids(grids, kind, plan._buffers)),
         ),
         _row(
             "gather", f"{n / 1e6:.2f} M points", "16 nodes each, from the cache", None,

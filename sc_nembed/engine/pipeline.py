@@ -69,7 +69,7 @@ def embed(
         config = _with_known_optimizer(config)
         given = checked(source, features, config)
         affinity, k = _input_affinity(config, given.source)
-        _check_size(given, k)
+        _check_size(config, given, k)
         graph = given.source
         if k:
             with _timed(seconds, "neighbors"):
@@ -163,14 +163,15 @@ def _neighbors_used(affinity: InputAffinity | None, graph: Source) -> int | None
     return min(chosen, graph.n_neighbors) + 1
 
 
-def _check_size(given: Given, k: int) -> None:
+def _check_size(config: EmbeddingConfig, given: Given, k: int) -> None:
     """Refuse what will not fit before anything is searched; k is the number of neighbors to search."""
     source = given.source
     if isinstance(source, KnnGraph):
         k = source.n_neighbors
     elif isinstance(source, AffinityMatrix):
         k = -(-source.n_edges // max(1, source.n_rows))
-    memory.check(n_obs_of(source), 0 if given.features is None else given.features.shape[1], k)
+    n_features = 0 if given.features is None else given.features.shape[1]
+    memory.check(n_obs_of(source), n_features, k, config.n_components)
 
 
 def _check_backend(config: EmbeddingConfig, chosen: dict[str, str], *, searched: bool) -> None:

@@ -13,6 +13,8 @@ from sc_nembed.engine.affinity import UniformAffinity
 from sc_nembed.engine.fused import FAST
 from sc_nembed.engine.fused import affinity as fused_affinity
 from sc_nembed.engine.fused import grid as fused_grid
+from sc_nembed.engine.fused import grid_1d as fused_grid_1d
+from sc_nembed.engine.fused import grid_3d as fused_grid_3d
 from sc_nembed.engine.fused import step as fused_step
 from sc_nembed.engine.fused import update as fused_update
 from sc_nembed.engine.fused.elementary import exp_of, log_of
@@ -21,6 +23,7 @@ from sc_nembed.engine.kernel import Gaussian, Rational, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.optimizer import PreconditionedNesterov
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum import _splines as splines
 from sc_nembed.engine.terms import Attraction, Force, Partition
 from sc_nembed.engine.world import SERIAL
@@ -28,6 +31,7 @@ from sc_nembed.engine.world import SERIAL
 from . import _truth
 
 CPU = torch.device("cpu")
+SCALE = {1: 10.0, 2: 10.0, 3: 2.0}  # of the points on a grid
 
 
 @pytest.fixture(params=[1, 3], ids=["1 thread", "3 threads"], autouse=True)
@@ -64,7 +68,8 @@ def repulsion(dtype, n, n_components, dof):
 
 
 def repulsion_on_the_grid(dtype, n, n_components, dof):
-    return _of(Partition(plan("fft", dtype, n_components, dof), 1.0)(points(n, n_components, dtype), value=True))
+    cloud = points(n, n_components, dtype, scale=SCALE[n_components])
+    return _of(Partition(plan("fft", dtype, n_components, dof), 1.0)(cloud, value=True))
 
 
 def _of(force: Force) -> dict[str, torch.Tensor]:
@@ -78,18 +83,21 @@ def exact_sum(dtype, n, n_components, dof):
 
 
 def spread(dtype, n, n_components, dof):
-    cloud, weights, low = points(n, 2, dtype), points(n, 1, dtype, 3)[:, 0].abs(), np.array([-60.0, -61.0])
+    cloud, weights = points(n, n_components, dtype), points(n, 1, dtype, 3)[:, 0].abs()
+    low, nodes = np.array([-60.0, -61.0, -62.0])[:n_components], (60, 62, 64)[-n_components:]
     if dtype == torch.float64:
-        return {"grid": splines.spread(cloud, weights, low, 0.5, (250, 260))}
-    buffers = fft._Buffers()
-    buffers.get("grids", (2, 250, 260)).fill_(torch.nan)
-    return {"grid": fft._spread_fused(cloud, weights, low, 0.5, (250, 260), buffers).sum(0)}
+        return {"grid": splines.spread(cloud, weights, low, 2.1, nodes)}
+    buffers = convolve.Buffers()
+    for n_grids in (2, fft.MAX_GRIDS):
+        buffers.get("grids", (n_grids, *nodes)).fill_(torch.nan)
+    return {"grid": fft._spread_fused(cloud, weights, low, 2.1, nodes, buffers).sum(0)}
 
 
 def gather(dtype, n, n_components, dof):
     """Both read one potential, that of the plan in float64."""
-    cloud, weights = points(n, 2, torch.float64), points(n, 1, torch.float64, 3)[:, 0].abs()
-    field = plan("fft", torch.float64, dof=dof).field(cloud, weights)
+    cloud = points(n, n_components, torch.float64, scale=SCALE[n_components])
+    weights = points(n, 1, torch.float64, 3)[:, 0].abs()
+    field = plan("fft", torch.float64, n_components, dof).field(cloud, weights)
     if dtype == torch.float64:
         mass, push = field(cloud, 0)
     else:
@@ -139,10 +147,11 @@ def box(dtype, n, n_components, dof):
 KERNELS = {
     "attraction": (attraction, 1e-5, (1, 2, 3, 4)),
     "repulsion": (repulsion, 1e-5, (1, 2, 3)),
-    "repulsion on the grid": (repulsion_on_the_grid, 1e-4, (2,)),
+    "repulsion on the grid": (repulsion_on_the_grid, 1e-4, (1, 2, 3)),
     "exact sum": (exact_sum, 1e-5, (1, 2, 3)),
-    "spread": (spread, 1e-5, (2,)),
-    "gather": (gather, 1e-4, (2,)),
+    "spread": (spread, 1e-5, (1, 2, 3)),
+    "gather": (gather, 1e-4, (1, 2)),
+    "gather in 3-D": (gather, 3e-4, (3,)),  # what a point feels of itself is more of what it reads
     "nesterov": (nesterov_step, 1e-6, (1, 2, 3)),
     "step with attraction": (step_with_attraction, 1e-5, (2, 3)),
     "bounding box": (box, 0, (1, 2, 3)),
@@ -232,24 +241,43 @@ def test_exponential_below_zero_is_as_accurate_as_documented():
     assert exp_of(np.float32(-1000)) < 1e-37
 
 
-@pytest.mark.parametrize(
-    "kernel", [fused_grid.gather, fused_grid.spread, fused_update.nesterov, *fused_step.STEPS.values()],
-    ids=lambda kernel: kernel.__name__,
-)  # fmt: skip
-def test_loops_do_not_compare_addresses(kernel):
+LOOPS = {
+    "gather 1-D": fused_grid_1d.gather,
+    "gather 2-D": fused_grid.gather,
+    "gather 3-D": fused_grid_3d.gather,
+    "spread 2-D": fused_grid.spread,
+    "spread 3-D": fused_grid_3d.spread,
+    "nesterov": fused_update.nesterov,
+} | {f"step {kind}": kernel for kind, kernel in fused_step.STEPS.items()}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loops_do_not_compare_addresses(name):
     """A loop that does, before it takes many cells at once, rounds differently where arrays happen to lie close."""
     n, single = 100, np.float32
-    floats, points, row = np.ones(2 * n, "f"), np.full(2 * n, 5, "f"), np.ones(n, "f")
+    floats, points, row = np.ones(64 * n, "f"), np.full(3 * n, 5, "f"), np.ones(n, "f")
     indptr, indices, weights = Attraction(ring_matrix(n), StudentT())._edges
     options = single(1), single(1), single(1), floats, floats, np.empty((1, 2, 2), "f")
+    what, d = name[:6], int(name[7]) if name.endswith("-D") else 2
+    cube = np.ones((20,) * d, "f")
     arguments = {
-        "gather": (points, row, row[:2], single(1), np.ones((20, 20), "f"), floats, single(0), single(n), row, floats),
-        "spread": (points, row, row[:2], single(1), np.ones((1, 20, 20), "f")),
-        "nesterov": (points, floats, single(1), floats, row, single(1), floats, row, *options),
+        "gather": (points, row, row[:d], single(1), cube, floats, single(0), single(n), row, floats),
+        "spread": (points, row, row[:d], single(1), cube[None]),
+        "nester": (points, floats, single(1), floats, row, single(1), floats, row, *options),
     }
-    step = (indptr, indices, weights, points.view(np.uint64), np.ones(9, "f"), points, floats, single(1), single(1))
-    compiled = njit(nogil=True, fastmath=FAST, error_model="numpy")(kernel.py_func)  # what is cached shows no code
-    compiled(0, 0, n, *arguments.get(kernel.__name__, (*step, floats, row, *options)))
+    step = (
+        indptr,
+        indices,
+        weights,
+        points[: 2 * n].view(np.uint64),
+        np.ones(9, "f"),
+        points,
+        floats,
+        single(1),
+        single(1),
+    )
+    compiled = njit(nogil=True, fastmath=FAST, error_model="numpy")(LOOPS[name].py_func)  # what is cached shows no code
+    compiled(0, 0, n, *arguments.get(what, (*step, floats, row, *options)))
     (code,) = compiled.inspect_llvm().values()
     assert "memcheck" not in code
     assert "vector.body" in code or not get_host_cpu_features().get("avx512f")  # gathers do not pay everywhere

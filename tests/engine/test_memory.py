@@ -40,8 +40,8 @@ def test_exact_sums_of_too_many_cells_are_refused_before_the_search(monkeypatch)
     monkeypatch.setattr(
         "sc_nembed.engine.pipeline.nearest_neighbors", lambda *given, **options: pytest.fail("searched")
     )
-    with pytest.raises(ValueError, match="51000 cells in 3 dimension"):
-        embed(torch.rand(51_000, 4), replace(presets.tsne(), n_components=3))
+    with pytest.raises(ValueError, match="51000 cells in 4 dimension"):
+        embed(torch.rand(51_000, 4), replace(presets.tsne(), n_components=4))
 
 
 def test_available_memory_is_what_the_machine_has_at_most():
@@ -78,3 +78,33 @@ def test_estimate_covers_the_peak_and_is_not_far_above_it():
     n = 60_000
     found = subprocess.run([sys.executable, "-c", PEAK, str(n)], capture_output=True, text=True, check=True)
     assert 0.4 * memory.estimated(n, 30, 90) < int(found.stdout) < memory.estimated(n, 30, 90)
+
+
+GRID_PEAK = """
+import torch
+from pathlib import Path
+from sc_nembed.engine import backend
+from sc_nembed.engine.kernel import StudentT
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.world import SERIAL
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+options = dict(n_components=3, tolerance=None, device=torch.device("cpu"), dtype=torch.float32, world=SERIAL)
+points = torch.rand(20_000, 3)
+with backend.session(2):
+    plan = RADIAL_SUMS["fft"](StudentT(), **options)
+    plan(points, points, 0)  # what is loaded once
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    plan(500 * points, 500 * points, 0)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_estimate_covers_the_largest_grid_in_three_dimensions():
+    found = subprocess.run([sys.executable, "-c", GRID_PEAK], capture_output=True, text=True, check=True)
+    assert 0.4 * memory.GRID_3D < int(found.stdout) < memory.GRID_3D
+    assert memory.estimated(1000, 50, 90, 3) > memory.estimated(1000, 50, 90, 2)

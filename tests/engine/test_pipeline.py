@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend
+from sc_nembed.engine import backend, radial_sum
 from sc_nembed.engine.affinity import (
     EntropicAffinity,
     PrecomputedAffinity,
@@ -15,8 +15,10 @@ from sc_nembed.engine.affinity import (
     UniformAffinity,
 )
 from sc_nembed.engine.config import EmbeddingConfig
+from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
+from sc_nembed.engine.objective import normalized
 from sc_nembed.engine.output_affinity import OutputAffinity, StudentAffinity, resolve_output_affinity
 from sc_nembed.engine.pipeline import STAGES, embed
 from sc_nembed.engine.presets import METHODS, tsne
@@ -65,6 +67,45 @@ def test_embedding_keeps_neighbors_and_is_as_low_as_openTSNE(pbmc, n_components,
     assert neighbor_recall(pbmc, result.embedding) > max(0.15, 1.2 * neighbor_recall(pbmc, pbmc[:, :n_components]))
     if n_components == 2:
         assert result.kl_divergence < 0.733 + 0.002  # of 750 steps of openTSNE; see test_optimizer.py
+
+
+@pytest.mark.parametrize(
+    ("n_components", "changes"), [(1, {}), (3, {"max_iter": 80, "tolerance": 0.1})], ids=["1-D", "3-D"]
+)
+def test_grid_and_exact_sums_lead_equally_low(pbmc, n_components, changes, monkeypatch):
+    """In 3-D a coarse grid, as one has for many cells, and few steps, for the time they take."""
+    config, matrix = (
+        replace(tsne(), n_components=n_components, **changes),
+        EntropicAffinity(30)(nearest_neighbors(pbmc, 90)),
+    )
+    losses = []
+    for name in ("torch", "fft"):
+        monkeypatch.setattr(radial_sum, "choose", lambda *given, name=name, **options: name)
+        result = embed(matrix, replace(config, init=pbmc[:, :n_components]))
+        assert result.resolved["radial_sum"] == name
+        losses.append(_truth.kl(_truth.dense(matrix), result.embedding))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+def test_more_cells_than_exact_sums_take_are_embedded_in_three_dimensions():
+    ring = (torch.arange(51_000)[:, None] + torch.tensor([1, 2, 5])) % 51_000
+    result = embed(
+        KnnGraph(ring.int(), torch.ones(51_000, 3)), replace(QUICK, n_components=3, init="random", max_iter=5)
+    )
+    assert result.resolved["radial_sum"] == "fft"
+    assert torch.isfinite(result.embedding).all()
+    assert result.embedding.shape == (51_000, 3)
+
+
+@pytest.mark.parametrize("method", ["umap", "sne"])
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_other_methods_use_the_grid_in_other_dimensions(pbmc, method, n_components, monkeypatch):
+    """UMAP always; SNE where it is cheaper, which is lowered here."""
+    monkeypatch.setattr(normalized, "EXACT_ROWS", {n_components: 0})
+    config = replace(METHODS[method](), n_components=n_components, max_iter=60)
+    result = embed(pbmc, config)
+    assert result.resolved["radial_sum"] == "fft"
+    assert neighbor_recall(pbmc, result.embedding) > max(0.12, 1.2 * neighbor_recall(pbmc, pbmc[:, :n_components]))
 
 
 @pytest.mark.parametrize("source", ["features", "graph", "matrix"])

@@ -247,7 +247,7 @@ def test_grid_reaches_the_divergence_of_exact_sums(pbmc, run, p_of, monkeypatch,
     graph = nearest_neighbors(pbmc, 14)
     source = graph if of == "graph" else PrecomputedAffinity(p_of.astype(np.float32))()
     exact = embed(source, tsnekhorn(), features=pbmc)
-    monkeypatch.setattr(radial_sum, "EXACT_CELLS", 0)
+    monkeypatch.setitem(radial_sum.EXACT_CELLS, 2, 0)
     on_grid = embed(source, tsnekhorn(), features=pbmc)
     assert on_grid.resolved["radial_sum"] == "fft"
     p = _truth.dense(UniformAffinity(14)(graph)) if of == "graph" else p_of
@@ -270,7 +270,7 @@ def test_other_kernels_are_scaled_too(pbmc, affinity_out):
 
 def test_gaussian_of_too_many_cells_is_refused(pbmc, monkeypatch):
     monkeypatch.setattr(radial_sum, "EXACT_LIMIT", 500)
-    monkeypatch.setattr(radial_sum, "EXACT_CELLS", 500)
+    monkeypatch.setitem(radial_sum.EXACT_CELLS, 2, 500)
     config = replace(neighbor_embedding(), affinity_out=GaussianAffinity(1.0, "sinkhorn"))
     with pytest.raises(ValueError, match=r"exact sums .* up to 500 cells; got 700"):
         embed(pbmc, config)
@@ -278,7 +278,7 @@ def test_gaussian_of_too_many_cells_is_refused(pbmc, monkeypatch):
 
 @pytest.mark.parametrize("exact_cells", [3_500, 0])
 def test_same_bits_for_any_number_of_threads(pbmc, monkeypatch, exact_cells):
-    monkeypatch.setattr(radial_sum, "EXACT_CELLS", exact_cells)
+    monkeypatch.setitem(radial_sum.EXACT_CELLS, 2, exact_cells)
     graph = nearest_neighbors(pbmc, 14)
     one, two = (
         embed(graph, replace(tsnekhorn(), n_jobs=n_jobs, max_iter=40), features=pbmc).embedding for n_jobs in (1, 2)

@@ -8,7 +8,8 @@ from sc_nembed.engine.affinity import PrecomputedAffinity, UMAPAffinity
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.optimizer import weighted_sum
-from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.radial_sum import _spacing as spacings
 from sc_nembed.engine.terms import Attraction, Autograd, ExpectedRepulsion, Mass, Partition, RowPartition
 from sc_nembed.engine.world import SERIAL
 
@@ -338,29 +339,34 @@ def test_counts_stand_for_repeated_rows(dtype, kind, kernel):
     assert _truth.relative(merged.curvature, curvature) <= tolerance
 
 
+NEAR = {1: 2.0, 2: 2.0, 3: 1.0}  # so that no Gaussian sum is too small
+
+
 @with_and_without_counts
 @every_kernel
+@pytest.mark.parametrize("n_components", [1, 2, 3])
 @pytest.mark.parametrize(("name", "tolerance"), [("torch", 1e-12), ("fft", 1.5e-2)])
-def test_rows_by_radial_sums_equal_rows_by_logarithms(name, tolerance, kernel, counted):
+def test_rows_by_radial_sums_equal_rows_by_logarithms(name, tolerance, n_components, kernel, counted):
     """Where no sum is too small for the grid."""
-    kernel, positions = KERNELS[kernel][0], some_positions(2, 400)
+    kernel, positions = KERNELS[kernel][0], some_positions(n_components, 400, scale=NEAR[n_components])
     row_mass, counts = some_masses(400, counted)
     by_logarithms, by_plan = (
         RowPartition(kernel, row_mass, 1.0, plan, counts)(positions, value=True)
-        for plan in (None, plan_of(kernel, torch.float64, name=name))
+        for plan in (None, plan_of(kernel, torch.float64, n_components, name=name))
     )
     assert _truth.relative(by_plan.gradient, by_logarithms.gradient) <= tolerance
     assert float(by_plan.value) == pytest.approx(float(by_logarithms.value), rel=max(1e-12, 1e-2 * tolerance))
 
 
 @pytest.mark.parametrize("name", ["torch", "fft"])
-def test_rows_too_small_for_a_radial_sum_stay_finite_and_leave_the_others_right(name):
-    positions, (row_mass, _) = some_positions(2, 400).float(), some_masses(400)
-    positions[11] = torch.tensor([40.0, 0.0])
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_rows_too_small_for_a_radial_sum_stay_finite_and_leave_the_others_right(name, n_components):
+    positions, (row_mass, _) = some_positions(n_components, 400, scale=NEAR[n_components]).float(), some_masses(400)
+    positions[11] = 40.0 * torch.eye(n_components)[0]
     kernel = Gaussian()
     by_logarithms, by_plan = (
         RowPartition(kernel, row_mass.float(), 1.0, plan)(positions, value=True)
-        for plan in (None, plan_of(kernel, torch.float32, name=name))
+        for plan in (None, plan_of(kernel, torch.float32, n_components, name=name))
     )
     assert torch.isfinite(by_plan.gradient).all()
     assert torch.isfinite(by_plan.value)
@@ -503,11 +509,12 @@ def test_counts_of_umap_stand_for_repeated_rows(dtype):
 @every_umap
 @pytest.mark.parametrize("n", [100, 30_000])
 @pytest.mark.parametrize("tolerance", [None, 1e-3])
-def test_spacing_for_umap_follows_its_corner_alone(tolerance, n, a, b):
+@pytest.mark.parametrize(("n_components", "share"), [(1, 0.03), (2, 0.35), (3, 0.5)])
+def test_spacing_for_umap_follows_its_corner_alone(n_components, share, tolerance, n, a, b):
     potential = RationalRepulsion(a, b)
-    spacing = fft.coarsest_spacing(potential, n, tolerance)
-    assert spacing == pytest.approx(0.35 * potential.clip_distance)
-    assert spacing < fft.default_spacing(n)
+    spacing = spacings.coarsest_spacing(potential, n, tolerance, n_components)
+    assert spacing == pytest.approx(share * potential.clip_distance)
+    assert spacing < spacings.default_spacing(n, n_components)
 
 
 @pytest.mark.parametrize(
@@ -526,5 +533,7 @@ def test_spacing_for_umap_follows_its_corner_alone(tolerance, n, a, b):
 def test_spacing_for_other_kernels_follows_their_width(kernel, width):
     largest = 0.35 if isinstance(kernel, Gaussian) else 1.0
     for n, tolerance in ((1000, None), (30_000, None), (1000, 1e-2), (30_000, 1e-2)):
-        spacing = fft.default_spacing(n) if tolerance is None else fft.spacing_for(tolerance)
-        assert fft.coarsest_spacing(kernel, n, tolerance) == pytest.approx(min(spacing, largest) * width)
+        for d in (1, 2, 3):
+            spacing = spacings.default_spacing(n, d) if tolerance is None else spacings.spacing_for(tolerance, d)
+            found = spacings.coarsest_spacing(kernel, n, tolerance, d)
+            assert found == pytest.approx(min(spacing, largest) * width)

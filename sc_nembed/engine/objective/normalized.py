@@ -13,7 +13,8 @@ from ..output_affinity import CallableAffinity, OutputAffinity
 from ..terms import Attraction, Autograd, Mass, Objective, Partition, RowPartition, SinkhornPartition
 from .problem import Inputs, Problem, Sums, check_dense
 
-EXACT_ROWS = 2_000  # cells up to which SNE sums exactly: its embeddings are small, and so are their grids
+# cells up to which SNE sums exactly, by number of dimensions: its embeddings are small, and so are their grids
+EXACT_ROWS = {1: 1_000, 2: 2_000, 3: 5_000}
 
 
 def by_normalization(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
@@ -26,7 +27,7 @@ def by_normalization(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Pro
         return Problem(_of_callable(output, matrix), strength, divergence)
     kernel = output.kernel
     if output.normalization == "row":
-        name = sums.choose(exact_cells=EXACT_ROWS)
+        name = sums.choose(EXACT_ROWS)
         plan = None if name == "torch" else sums.plan(name, kernel, torch.float64 if name == "keops" else None)
         repulsion = RowPartition(kernel, matrix.row_mass, matrix.total, plan, counts, exact=name == "keops")
         return Problem({"attraction": Attraction(matrix, kernel), "repulsion": repulsion}, strength)
@@ -51,7 +52,7 @@ def _evaluation(output: OutputAffinity, sums: Sums) -> str:
             "A Gaussian with normalization='sinkhorn' needs exact sums over all pairs, which is sensible up to "
             f"{radial_sum.EXACT_LIMIT} cells; got {sums.n_obs}. Use a Student kernel, or fewer cells."
         )
-    return sums.choose(exact_cells=radial_sum.EXACT_LIMIT)
+    return sums.choose(dict.fromkeys((1, 2, 3), radial_sum.EXACT_LIMIT))
 
 
 def _of_callable(output: CallableAffinity, matrix: AffinityMatrix) -> Objective:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -81,7 +81,7 @@ class Sums:
     dtype: torch.dtype
     chosen: dict[str, str] = field(default_factory=dict)
 
-    def choose(self, *, exact_cells: int | None = None) -> str:
+    def choose(self, exact_cells: Mapping[int, int] = radial_sum.EXACT_CELLS) -> str:
         self.chosen["radial_sum"] = name = (
             "keops"
             if self.config.backend == "keops"

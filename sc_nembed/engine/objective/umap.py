@@ -15,6 +15,8 @@ from ..sampled import SampledEpochs
 from ..terms import Attraction, ExpectedRepulsion
 from .problem import Inputs, Problem, Sums
 
+NEVER_EXACT = {1: 0, 2: 0, 3: 0}  # by number of dimensions: embeddings are small, and a pair is costly
+
 
 def umap(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """UMAP: edges too weak to be sampled once are dropped, and the largest weight is 1."""
@@ -27,7 +29,7 @@ def umap(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
         )
     a, b = output.kernel.a, output.kernel.b
     kernel, potential = Rational(a, b, clip=4.0), RationalRepulsion(a, b)
-    plan = sums.plan(sums.choose(exact_cells=0), potential)
+    plan = sums.plan(sums.choose(NEVER_EXACT), potential)
     degree = matrix.row_sums().to(sums.dtype)
     objective = {
         "attraction": Attraction(matrix, kernel),

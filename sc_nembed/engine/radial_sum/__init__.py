@@ -11,7 +11,7 @@ says that the two sets are disjoint.
 | name | what | cost |
 |---|---|---|
 | torch | exact, in blocks of rows; any number of dimensions, any device | n² |
-| fft | one convolution on a regular grid, 2-D; its error is in the table of `radial_sum.fft` | n + grid |
+| fft | one convolution on a regular grid, in 1-D to 3-D; its errors are in the table of `radial_sum.fft` | n + grid |
 | keops | exact, compiled on first use; any number of dimensions, any device, on the CPU slower than torch | n² |
 
 Every entry of `RADIAL_SUMS` has the signature `make(potential, *, n_components, tolerance, device, dtype, world) ->
@@ -22,6 +22,7 @@ one, write a file with such a function and add a line to `RADIAL_SUMS`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -54,21 +55,23 @@ class Plan(Protocol):
 
 
 RADIAL_SUMS = {"torch": exact.make, "fft": fft.make, "keops": keops.make}
-EXACT_CELLS = 3_500  # up to here n² pairs cost less than the grid of a t-SNE (measured on two cores)
+# by number of dimensions: up to here n² pairs cost less than the grid of a t-SNE (measured on two cores); an embedding
+# in 3-D is as wide as one in 2-D, so its grid is large
+EXACT_CELLS = {1: 1_000, 2: 3_500, 3: 40_000}
 EXACT_LIMIT = 50_000  # cells above which an exact sum is refused: minutes per hundred steps
 
 
-def choose(n_obs: int, n_components: int, *, exact_cells: int | None = None) -> str:
+def choose(n_obs: int, n_components: int, *, exact_cells: Mapping[int, int] = EXACT_CELLS) -> str:
     """The evaluation to use for n_obs cells: exact where that is cheaper or the only one, else the grid.
 
-    `exact_cells` says up to how many cells exact sums are cheaper, 3 500 by default; embeddings that stay smaller than
-    t-SNE's have smaller grids.
+    `exact_cells` says up to how many cells exact sums are cheaper in each number of dimensions that the grid works in;
+    embeddings that stay smaller than t-SNE's have smaller grids.
     """
-    if n_components == 2 and n_obs > (EXACT_CELLS if exact_cells is None else exact_cells):
-        return "fft"
+    if n_components in exact_cells:
+        return "fft" if n_obs > exact_cells[n_components] else "torch"
     if n_obs > EXACT_LIMIT:
         raise ValueError(
-            f"An embedding of {n_obs} cells in {n_components} dimension(s) needs exact sums over all pairs, which is "
-            f"sensible up to {EXACT_LIMIT} cells. Use n_components=2, or fewer cells."
+            f"An embedding of {n_obs} cells in {n_components} dimensions needs exact sums over all pairs, which is "
+            f"sensible up to {EXACT_LIMIT} cells. Use n_components=1, 2 or 3, which have a grid, or fewer cells."
         )
     return "torch"

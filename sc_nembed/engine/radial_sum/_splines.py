@@ -1,12 +1,19 @@
-"""Cubic B-splines between points and a 2-D grid in plain torch: the truth of `fused.grid`, and for other devices."""
+"""Cubic B-splines between points and a grid in plain torch: the truth of `fused.grid`, and for other devices.
+
+Nodes are indexed from the last coordinate of a point to its first: (rows, columns) in 2-D.
+"""
 
 from __future__ import annotations
+
+from functools import reduce
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..fused.grid import FIRST
+from ..fused.splines import FIRST
+
+BLOCK_NODES = 1 << 24  # nodes of all points held at once
 
 
 def of_offset(offset: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,25 +24,40 @@ def of_offset(offset: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(value, 1), torch.stack(slope, 1)
 
 
+def _outer(left: Tensor, right: Tensor) -> Tensor:
+    """All products of the entries of each row, (n, columns of the left × of the right)."""
+    return (left[:, :, None] * right[:, None, :]).flatten(1)
+
+
 def _places(points: Tensor, lower: np.ndarray, spacing: float) -> Tensor:
-    """Points in units of the grid, (n, 2)."""
+    """Points in units of the grid, (n, d)."""
     return (points - torch.as_tensor(lower, dtype=points.dtype, device=points.device)) / spacing + float(FIRST)
 
 
-def _stencil(points: Tensor, lower: np.ndarray, spacing: float, n_columns: int):
-    """Flat indices (n, 4, 4) of the nodes of each point, rows first, and the splines of both axes."""
+def _stencil(points: Tensor, lower: np.ndarray, spacing: float, nodes: tuple[int, ...]):
+    """Flat indices (n, 4ᵈ) of the nodes of each point, and for each axis of the grid (weights, derivatives), (n, 4)."""
     place = _places(points, lower, spacing)
     cell = place.floor()
-    node = cell.long()[:, :, None] + torch.arange(4, device=points.device)  # (n, 2, 4)
-    (wx, dx), (wy, dy) = (of_offset(place[:, axis] - cell[:, axis]) for axis in (0, 1))
-    return node[:, 1, :, None] * n_columns + node[:, 0, None, :], wx, dx, wy, dy
+    node = cell.long()[:, :, None] + torch.arange(4, device=points.device)  # (n, d, 4)
+    flat = node[:, -1]
+    for axis, count in enumerate(nodes[1:], 1):
+        flat = (flat[:, :, None] * count + node[:, -1 - axis, None, :]).flatten(1)
+    return flat, [of_offset(place[:, -1 - axis] - cell[:, -1 - axis]) for axis in range(len(nodes))]
 
 
-def spread(points: Tensor, weights: Tensor, lower: np.ndarray, spacing: float, nodes: tuple[int, int]) -> Tensor:
-    """The density of weighted points on the grid, (rows, columns)."""
-    flat, wx, _, wy, _ = _stencil(points, lower, spacing, nodes[1])
-    amount = weights[:, None, None] * wy[:, :, None] * wx[:, None, :]
-    return points.new_zeros(nodes[0] * nodes[1]).index_add_(0, flat.reshape(-1), amount.reshape(-1)).reshape(nodes)
+def _blocks(points: Tensor) -> list[slice]:
+    rows = BLOCK_NODES // 4 ** points.shape[1]
+    return [slice(start, start + rows) for start in range(0, len(points), rows)]
+
+
+def spread(points: Tensor, weights: Tensor, lower: np.ndarray, spacing: float, nodes: tuple[int, ...]) -> Tensor:
+    """The density of weighted points on the grid, (..., rows, columns)."""
+    density = points.new_zeros(int(np.prod(nodes)))
+    for block in _blocks(points):
+        flat, axes = _stencil(points[block], lower, spacing, nodes)
+        amount = reduce(_outer, [weight for weight, _ in axes], weights[block, None])
+        density.index_add_(0, flat.reshape(-1), amount.reshape(-1))
+    return density.reshape(nodes)
 
 
 def gather(
@@ -48,28 +70,39 @@ def gather(
     shift: float,
     total_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Mass (n,) and push (n, 2) at the points; where they are sources of weights `own`, without what each put there."""
-    flat, wx, dx, wy, dy = _stencil(points, lower, spacing, potential.shape[1])
-    node = potential.reshape(-1)[flat]  # (n, 4, 4)
-    mass = torch.einsum("nb,na,nba->n", wy, wx, node)
-    slope = torch.stack([torch.einsum("nb,na,nba->n", wy, dx, node), torch.einsum("nb,na,nba->n", dy, wx, node)], 1)
+    """Mass (n,) and push (n, d) at the points; where they are sources of weights `own`, without what each put there."""
+    read = torch.cat([_read(points[block], lower, spacing, potential) for block in _blocks(points)])  # (n, 1 + d)
     others = total_weight
     if own is not None:
         place = _places(points, lower, spacing)
-        itself = own[:, None] * of_itself(place - place.floor(), felt)  # (n, 3)
-        mass, slope, others = mass - itself[:, 0], slope - itself[:, 1:], others - own
-    return mass + shift * others, slope / (2 * spacing)
+        read, others = read - own[:, None] * of_itself(place - place.floor(), felt), others - own
+    return read[:, 0] + shift * others, read[:, 1:] / (2 * spacing)
+
+
+def _read(points: Tensor, lower: np.ndarray, spacing: float, potential: Tensor) -> Tensor:
+    """The potential and its derivatives at the points, (n, 1 + d)."""
+    flat, axes = _stencil(points, lower, spacing, potential.shape)
+    return _products(axes, lambda product: (product * potential.reshape(-1)[flat]).sum(1))
+
+
+def _products(axes: list[tuple[Tensor, Tensor]], of) -> Tensor:
+    """A function of the products of all axes' values, and of those with one axis' derivatives, the last axis first."""
+    columns = [of(reduce(_outer, [value for value, _ in axes]))]
+    for one in reversed(range(len(axes))):
+        columns.append(
+            of(reduce(_outer, [slope if axis == one else value for axis, (value, slope) in enumerate(axes)]))
+        )
+    return torch.stack(columns, 1)
 
 
 def of_itself(offset: Tensor, felt: Tensor) -> Tensor:
-    """What points of weight 1 at `offset` (n, 2) feel of themselves, (n, 3): potential and slopes.
+    """What points of weight 1 at `offset` (n, d) feel of themselves, (n, 1 + d): potential and slopes.
 
     A slope is half the polynomial's, since the point moves and what it put on the grid stays.
     """
-    apart = offset - 0.5
-    power = torch.arange(4, device=offset.device)
-    powers = apart.square()[:, :, None] ** power  # (n, 2, 4)
-    slopes = power * apart.square()[:, :, None] ** (power - 1).clamp_min(0) * apart[:, :, None]
-    return torch.stack([torch.einsum("ni,ij,nj->n", y, felt, x) for y, x in (
-        (powers[:, 1], powers[:, 0]), (powers[:, 1], slopes[:, 0]), (slopes[:, 1], powers[:, 0])
-    )], 1)  # fmt: skip
+    apart, power = offset - 0.5, torch.arange(4, device=offset.device)
+    axes = []
+    for along in reversed(apart.unbind(1)):
+        sq_apart = along.square()[:, None]
+        axes.append((sq_apart**power, power * sq_apart ** (power - 1).clamp_min(0) * along[:, None]))
+    return _products(axes, lambda product: product @ felt.reshape(-1))

@@ -1,0 +1,81 @@
+"""How fine the grid is, and how large."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernel import Gaussian, RationalRepulsion
+from ._influence import length_scale
+
+# By number of dimensions. Grid cells along the longest side, at least, finer than needed where the potential is smooth,
+# and at most, beyond which the spacing grows instead of the memory; of all axes together, at most; steps they grow by.
+MIN_CELLS = {1: 24, 2: 24, 3: 16}
+MAX_CELLS = {1: 1 << 20, 2: 2048, 3: 2048}
+MAX_NODES = 1 << 23  # 2²⁶ of the transform in 3-D
+STEP = {1: 32, 2: 32, 3: 16}
+# UMAP's, of the distance at which its force is clipped. The force of a near cell, which the grid blurs, counts the less
+# against those of all others the more dimensions there are.
+CUSP_SPACING = {1: 0.03, 2: 0.35, 3: 0.5}
+GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
+LINE_SPACING = 0.2  # in 1-D, where nodes cost next to nothing
+ERROR = {1: 6e-2, 2: 3.5e-2, 3: 3.5e-2}  # bounds that of the force at a spacing of 0.5
+
+
+def default_spacing(n_obs: int, n_components: int) -> float:
+    """Grid spacing by number of points: of many, each feels a smaller share of what comes from its own cell.
+
+    Above 200 000 the grid is a small share of a step, and its error is kept below that of openTSNE's grid.
+    """
+    if n_components == 1:
+        return LINE_SPACING
+    return 0.3 if n_obs < 5_000 else 0.5 if n_obs < 20_000 else 0.7 if n_obs < 200_000 else 0.55
+
+
+def spacing_for(tolerance: float, n_components: int) -> float:
+    """Spacing that keeps the relative force error below `tolerance`; it grows as spacing⁴."""
+    if not 0 < tolerance < 1:
+        raise ValueError(f"`tolerance` is a relative error between 0 and 1; got {tolerance!r}.")
+    return min(1.0, 0.5 * (tolerance / ERROR[n_components]) ** 0.25)
+
+
+def coarsest_spacing(potential, n_obs: int, tolerance: float | None, n_components: int) -> float:
+    """The spacing for a potential.
+
+    UMAP's has a cusp of its own size, whatever the number of points; a Gaussian is blurred by what a t-SNE of many
+    cells does not feel.
+    """
+    if isinstance(potential, RationalRepulsion):
+        return CUSP_SPACING[n_components] * potential.clip_distance
+    spacing = default_spacing(n_obs, n_components) if tolerance is None else spacing_for(tolerance, n_components)
+    if isinstance(potential, Gaussian):
+        spacing = min(spacing, GAUSSIAN_SPACING)
+    return spacing * min(1.0, length_scale(potential))
+
+
+def grid_shape(extent: np.ndarray, coarsest: float) -> tuple[float, tuple[int, ...]]:
+    """Spacing and number of nodes (..., rows, columns) for a box.
+
+    The spacing is the coarsest one divided by a power of two, and the node counts grow in steps of up to an eighth, so
+    that the transform of the potential, which depends on both, can be kept from step to step.
+    """
+    longest, least = float(extent.max()), MIN_CELLS[len(extent)]
+    finer = 0
+    while finer < 60 and longest < least * coarsest * 0.5**finer:
+        finer += 1
+    spacing = max(coarsest * 0.5**finer, longest / MAX_CELLS[len(extent)])
+    if finer:
+        return spacing, (_grown(2 * least + 5, len(extent)),) * len(extent)
+    nodes = _nodes(extent, spacing)
+    while np.prod(nodes) > MAX_NODES:
+        spacing *= 2**0.125
+        nodes = _nodes(extent, spacing)
+    return spacing, nodes
+
+
+def _nodes(extent: np.ndarray, spacing: float) -> tuple[int, ...]:
+    return tuple(_grown(side / spacing + 5, len(extent)) for side in extent[::-1])
+
+
+def _grown(count: float, n_axes: int) -> int:
+    step = max(STEP[n_axes], 2 ** (int(np.log2(count)) - 3))
+    return int(np.ceil(count / step)) * step
