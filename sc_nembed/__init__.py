@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "datasets": None, "get": None, "pl": None, "pp": None, "tl": None,
     "AffinityMatcher": "estimator", "NeighborEmbedding": "estimator",
-    "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
+    "ForceAtlas2": "estimator", "SNE": "estimator", "TSNE": "estimator", "UMAP": "estimator",
     "EntropicAffinity": "engine.affinity", "NormalizedGaussianAffinity": "engine.affinity",
     "NormalizedStudentAffinity": "engine.affinity", "PrecomputedAffinity": "engine.affinity",
     "SymmetricEntropicAffinity": "engine.affinity", "UMAPAffinity": "engine.affinity",

@@ -438,3 +438,22 @@ class UMAP(_Method):
         "min_dist": None, "spread": None, "a": None, "b": None, "negative_sample_rate": None, "repulsion": None,
         "exclude_neighbors": None,
     }  # fmt: skip
+
+
+class ForceAtlas2(_Method):
+    """ForceAtlas2 (Jacomy et al. 2014), the layout of `scanpy.tl.draw_graph`: attraction by d, repulsion by 1 / d.
+
+    Parameters
+    ----------
+    scaling_ratio
+        Strength of the repulsion, 2; lengths grow with its root.
+    gravity
+        Strength of the pull towards the origin, 1; 0 is none.
+    n_neighbors
+        Neighbors of UMAP's fuzzy set, the cell itself counted, 15.
+    **common
+        As in `TSNE`.
+    """
+
+    _preset = "force_atlas2"
+    _options: ClassVar = {"scaling_ratio": None, "gravity": None}

@@ -95,7 +95,7 @@ class EmbeddingConfig:
     graph_affinity: str = "uniform"  # for a finished graph where nothing is asked for
     reads_weights: bool = False  # a stored graph's weights are P where nothing is asked for
     symmetric: bool = True  # P symmetrised; else as it is defined
-    named_init_scaling: float | str = 1e-4
+    named_init_scaling: float | str | Callable[[EmbeddingConfig, AffinityMatrix], float] = 1e-4
     schedule: Callable[[EmbeddingConfig, AffinityMatrix, bool], Schedule] | None = None
     terms: Callable[..., Any] | None = None  # of `engine.objective`
     automatic: Optimizer = field(default_factory=PreconditionedNesterov)  # what optimizer="auto" is

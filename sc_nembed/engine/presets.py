@@ -11,6 +11,7 @@ from typing import Any
 from . import objective, phases
 from .config import EmbeddingConfig
 from .objective.contrastive import ContrastOptions, InfoNCEOptions, NCEOptions, NegativeSamplingOptions
+from .objective.force_atlas2 import ForceAtlas2Options
 from .optimizer import PreconditionedNesterov
 from .output_affinity import GaussianAffinity, RationalAffinity, StudentAffinity
 
@@ -162,8 +163,29 @@ def affinity_matcher() -> EmbeddingConfig:
     )
 
 
+def force_atlas2() -> EmbeddingConfig:
+    """ForceAtlas2 (Jacomy et al. 2014) with the defaults of `scanpy.tl.draw_graph`, and its lengths.
+
+    Of a finished graph the connectivities are taken as they are; of a representation UMAP's affinities of 15 neighbors.
+    The start is scaled to what the graph says of the size of its layout.
+    """
+    return EmbeddingConfig(
+        method="force_atlas2",
+        affinity_out=GaussianAffinity(normalization=None),
+        search_affinity="umap",
+        graph_affinity="umap",
+        reads_weights=True,
+        named_init_scaling=objective.start_size,
+        schedule=phases.of_force_atlas2,
+        terms=objective.force_atlas2,
+        automatic=PreconditionedNesterov(max_step=0.0, max_step_span=0.1),
+        of_method=ForceAtlas2Options(),
+    )
+
+
 METHODS = {
     "affinitymatcher": affinity_matcher,
+    "forceatlas2": force_atlas2,
     "infotsne": info_tsne,
     "largevis": largevis,
     "nce": nce,

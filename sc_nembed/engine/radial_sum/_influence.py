@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from .. import backend
-from ..kernel import Rational
+from ..kernel import LogRepulsion, Rational
 from . import _splines as splines
 
 SAMPLE_ROWS = 256
+RESOLVED = 0.2  # of the spacing, the least softening of a potential that diverges: its force error is smallest there
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def influence(potential, spacing: float, nodes: tuple[int, int], device: torch.d
     quadrant do.
     """
     half = [scipy.fft.next_fast_len(count, real=True) for count in nodes]  # half of the padded size
-    samples, shift = _samples(potential, spacing / 2, half, dtype)
+    samples, shift = _samples(_resolved(potential, spacing), spacing / 2, half, dtype)
     transform = scipy.fft.dctn(samples, type=1, overwrite_x=True)
     (rows, row_aliases), (columns, column_aliases) = (_spline_transforms(m, transform.dtype) for m in half)
     transform *= rows[:, None] / 4
@@ -70,6 +71,13 @@ def _first_cosines(m: int) -> np.ndarray:
     weights = np.cos(np.pi / m * np.outer(np.arange(4), np.arange(m + 1))) / m
     weights[:, [0, m]] /= 2
     return weights
+
+
+def _resolved(potential, spacing: float):
+    """The potential as a grid can show it: samples of a peak that lies between them would miss or exaggerate it."""
+    if isinstance(potential, LogRepulsion):
+        return replace(potential, softening=max(potential.softening, RESOLVED * spacing))
+    return potential
 
 
 def _samples(potential, spacing: float, half: list[int], dtype: torch.dtype) -> tuple[np.ndarray, float]:

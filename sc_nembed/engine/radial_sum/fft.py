@@ -30,6 +30,7 @@ a `tolerance` where that matters. `tests/engine/test_radial_sum.py` holds the bo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ from torch import Tensor
 
 from .. import backend
 from ..fused import grid as fused_grid
-from ..kernel import Gaussian, RationalRepulsion
+from ..kernel import Gaussian, LogRepulsion, RationalRepulsion
 from ..reductions import bounding_box
 from . import _splines as splines
 from ._influence import Influence, influence, length_scale
@@ -53,6 +54,7 @@ SKEW = 8  # entries after each line of the spectrum: lines a power of two apart 
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
 CUSP_SPACING = 0.35  # of the distance at which UMAP's force is clipped: 0.2 for min_dist = 0.5
 GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
+LOG_SPACING, LOG_CELLS = 80.0, 10_000  # softenings of a logarithmic potential, up to that many cells
 MAX_CACHED = 1 << 23  # entries of all transforms kept, 32 MB
 _influences: dict[tuple, Influence] = {}  # of this process: the next run asks for the same ones
 
@@ -76,10 +78,12 @@ def coarsest_spacing(potential, n_obs: int, tolerance: float | None) -> float:
     """The spacing for a potential.
 
     UMAP's has a cusp of its own size, whatever the number of points; a Gaussian is blurred by what a t-SNE of many
-    cells does not feel.
+    cells does not feel. A logarithmic one has no size; its softening is chosen by the distances of the points.
     """
     if isinstance(potential, RationalRepulsion):
         return CUSP_SPACING * potential.clip_distance
+    if isinstance(potential, LogRepulsion):
+        return LOG_SPACING * potential.softening * max(1.0, (n_obs / LOG_CELLS) ** 0.25)
     spacing = default_spacing(n_obs) if tolerance is None else spacing_for(tolerance)
     if isinstance(potential, Gaussian):
         spacing = min(spacing, GAUSSIAN_SPACING)
@@ -89,14 +93,17 @@ def coarsest_spacing(potential, n_obs: int, tolerance: float | None) -> float:
 def grid_shape(extent: np.ndarray, coarsest: float) -> tuple[float, tuple[int, int]]:
     """Spacing and number of nodes (rows, columns) for a box.
 
-    The spacing is the coarsest one divided by a power of two, and the node counts grow in steps of up to an eighth, so
-    that the transform of the potential, which depends on both, can be kept from step to step.
+    The spacing is the coarsest one divided by a power of two, or times one of the fourth root of two where it would
+    take too many nodes, and the node counts grow in steps of up to an eighth, so that the transform of the potential,
+    which depends on both, can be kept from step to step.
     """
     longest = float(extent.max())
     finer = 0
     while finer < 60 and longest < MIN_CELLS * coarsest * 0.5**finer:
         finer += 1
-    spacing = max(coarsest * 0.5**finer, longest / MAX_CELLS)
+    spacing = coarsest * 0.5**finer
+    if longest > MAX_CELLS * spacing:
+        spacing *= 2.0 ** (math.ceil(4 * math.log2(longest / (MAX_CELLS * spacing))) / 4)
     if finer:
         return spacing, (2 * MIN_CELLS + 16, 2 * MIN_CELLS + 16)
     return spacing, tuple(_grown(side / spacing + 5) for side in extent[::-1])

@@ -11,6 +11,7 @@
 | Σᵢ rᵢ Σₖ φ(uᵢₖ), k drawn, or the mean | not: negative sampling, LargeVis | `DrawnContrast`, `ExpectedContrast` |
 | Σᵢⱼ pᵢⱼ log(qᵢⱼ + Σₖ qᵢₖ), k drawn | not: InfoNCE | `InfoNCE` |
 | Σᵢⱼ pᵢⱼ log(qᵢⱼ + ν) + Σᵢ rᵢ Σₖ log(1 + qᵢₖ / ν), k drawn | not: NCE | `NCE` |
+| Σᵢⱼ wᵢ wⱼ φ(uᵢⱼ) | not: ForceAtlas2, with `Gravity` beside it | `WeightedMass` |
 
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.
@@ -22,7 +23,8 @@ from .attraction import Attraction
 from .autograd import Autograd
 from .contrast import DrawnContrast, ExpectedContrast
 from .denominators import NCE, Edges, InfoNCE
-from .partition import Mass, Partition
+from .gravity import Gravity
+from .partition import Mass, Partition, WeightedMass
 from .row_partition import RowPartition
 from .term import Force, Objective, Term
 from .umap import ExpectedRepulsion
@@ -36,10 +38,12 @@ __all__ = [
     "ExpectedContrast",
     "ExpectedRepulsion",
     "Force",
+    "Gravity",
     "InfoNCE",
     "Mass",
     "Objective",
     "Partition",
     "RowPartition",
     "Term",
+    "WeightedMass",
 ]
