@@ -39,6 +39,7 @@ CLASSES = {
     "SNE": lambda **given: ne.SNE(**({"max_iter": 20} | given)),
     "TSNE": lambda **given: ne.TSNE(**({"max_iter": 20} | given)),
     "UMAP": lambda **given: ne.UMAP(**({"max_iter": 20} | given)),
+    "ForceAtlas2": lambda **given: ne.ForceAtlas2(**({"max_iter": 20} | given)),
 }
 every_class = pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
 
@@ -909,6 +910,8 @@ def test_n_jobs_changes_no_bit(make, pbmc):
         (ne.SNE, {}),
         (ne.SNE, {"sigma": 2.0, "perplexity": [5, 15], "max_iter": 30, "init": "spectral"}),
         (ne.SNE, {"affinity_in": ne.UniformAffinity(7), "max_iter": 30, "repulsion_strength": 0.7}),
+        (ne.ForceAtlas2, {}),
+        (ne.ForceAtlas2, {"scaling_ratio": 5.0, "gravity": 3.0, "n_neighbors": 9, "max_iter": 30}),
     ],
     ids=str,
 )

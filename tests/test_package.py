@@ -10,7 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
-    "sc_nembed": ["AffinityMatcher", "NeighborEmbedding", "SNE", "TSNE", "UMAP", "datasets", "get", "pl", "pp", "tl"],
+    "sc_nembed": [
+        "AffinityMatcher",
+        "ForceAtlas2",
+        "NeighborEmbedding",
+        "SNE",
+        "TSNE",
+        "UMAP",
+        "datasets",
+        "get",
+        "pl",
+        "pp",
+        "tl",
+    ],
     "sc_nembed.datasets": ["snareseq"],
     "sc_nembed.tl": ["neighbor_embedding", "tsne", "umap"],
     "sc_nembed.pl": ["embedding", "loss"],

@@ -27,8 +27,9 @@ from ..output_affinity import OutputAffinity
 from ..terms import Attraction, Gravity, WeightedMass
 from .problem import Problem, Sums
 
-SOFTENING = 0.05  # lengths of an edge / √n; the nearest two cells of a layout are 1.2 apart
+SOFTENING = 0.05  # lengths of an edge / √n; the nearest two cells of a layout are about 1 apart
 START = 3.0  # standard deviation of the start in lengths of an edge; layouts end with 4 to 7
+EXACT_CELLS = 5_000  # cells up to which sums are exact: the grid of a layout is larger than that of a t-SNE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def force_atlas2(config: EmbeddingConfig, matrix: AffinityMatrix, counts: Tensor
     softening = SOFTENING * edge_length(config, matrix) / math.sqrt(matrix.n_rows)
     scale = 4 / _total_weight(matrix)
     matrix = _as_distribution(matrix)
-    plan = sums.plan(sums.choose(), LogRepulsion(softening))
+    plan = sums.plan(sums.choose(exact_cells=EXACT_CELLS), LogRepulsion(softening))
     objective = {
         "attraction": Attraction(matrix, Gaussian()),
         "repulsion": WeightedMass(plan, masses * math.sqrt(scale * options.scaling_ratio / 2), matrix.total),

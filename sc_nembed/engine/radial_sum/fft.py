@@ -54,7 +54,7 @@ SKEW = 8  # entries after each line of the spectrum: lines a power of two apart 
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
 CUSP_SPACING = 0.35  # of the distance at which UMAP's force is clipped: 0.2 for min_dist = 0.5
 GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
-LOG_SPACING, LOG_CELLS = 80.0, 10_000  # softenings of a logarithmic potential, up to that many cells
+LOG_SPACING, LOG_CELLS = 120.0, 10_000  # softenings of a logarithmic potential, up to that many cells
 MAX_CACHED = 1 << 23  # entries of all transforms kept, 32 MB
 _influences: dict[tuple, Influence] = {}  # of this process: the next run asks for the same ones
 
