@@ -10,21 +10,19 @@
 from ._lazy import attach
 
 __version__ = "0.1.0"
-_NAMES = {
-    "datasets": None, "get": None, "pl": None, "pp": None, "tl": None,
-    "AffinityMatcher": "estimator", "NeighborEmbedding": "estimator",
-    "COSNE": "estimator", "InfoTSNE": "estimator", "LargeVis": "estimator", "NCTSNE": "estimator",
-    "NegTSNE": "estimator", "LocalMAP": "estimator", "PACMAP": "estimator", "SNE": "estimator", "TSNE": "estimator",
-    "TSNEkhorn": "estimator", "UMAP": "estimator",
-    "DoublyStochasticQuadraticAffinity": "engine.affinity", "EntropicAffinity": "engine.affinity",
-    "MAGICAffinity": "engine.affinity", "NormalizedGaussianAffinity": "engine.affinity",
-    "NormalizedStudentAffinity": "engine.affinity", "PACMAPAffinity": "engine.affinity",
-    "PHATEAffinity": "engine.affinity", "PrecomputedAffinity": "engine.affinity",
-    "SelfTuningAffinity": "engine.affinity", "SinkhornAffinity": "engine.affinity",
-    "SymmetricEntropicAffinity": "engine.affinity", "UMAPAffinity": "engine.affinity",
-    "UniformAffinity": "engine.affinity",
-    "GaussianAffinity": "engine.output_affinity", "NegativeDistanceAffinity": "engine.output_affinity",
-    "OutputAffinity": "engine.output_affinity", "RationalAffinity": "engine.output_affinity",
-    "StudentAffinity": "engine.output_affinity",
-}  # fmt: skip
+_MODULES = ("datasets", "get", "pl", "pp", "tl")
+_CLASSES = (
+    "AffinityMatcher", "COSNE", "ForceAtlas2", "InfoTSNE", "LargeVis", "LocalMAP", "NCTSNE", "NegTSNE",
+    "NeighborEmbedding", "PACMAP", "SNE", "TSNE", "TSNEkhorn", "UMAP",
+)  # fmt: skip
+_INPUT = (
+    "DoublyStochasticQuadraticAffinity", "EntropicAffinity", "MAGICAffinity", "NormalizedGaussianAffinity",
+    "NormalizedStudentAffinity", "PACMAPAffinity", "PHATEAffinity", "PrecomputedAffinity", "SelfTuningAffinity",
+    "SinkhornAffinity", "SymmetricEntropicAffinity", "UMAPAffinity", "UniformAffinity",
+)  # fmt: skip
+_OUTPUT = (
+    "GaussianAffinity", "NegativeDistanceAffinity", "OutputAffinity", "RationalAffinity", "StudentAffinity",
+)  # fmt: skip
+_NAMES = dict.fromkeys(_MODULES) | dict.fromkeys(_CLASSES, "estimator")
+_NAMES |= dict.fromkeys(_INPUT, "engine.affinity") | dict.fromkeys(_OUTPUT, "engine.output_affinity")
 __getattr__, __dir__, __all__ = attach(__name__, _NAMES, extra=("__version__",))

@@ -621,3 +621,22 @@ class LocalMAP(_Method):
 
     _preset = "localmap"
     _options: ClassVar = {"MN_ratio": None, "FP_ratio": None, "low_dist_thres": None}
+
+
+class ForceAtlas2(_Method):
+    """ForceAtlas2 (Jacomy et al. 2014), the layout of `scanpy.tl.draw_graph`: attraction by d, repulsion by 1 / d.
+
+    Parameters
+    ----------
+    scaling_ratio
+        Strength of the repulsion, 2; lengths grow with its root.
+    gravity
+        Strength of the pull towards the origin, 1; 0 is none.
+    n_neighbors
+        Neighbors of UMAP's fuzzy set, the cell itself counted, 15.
+    **common
+        As in `TSNE`.
+    """
+
+    _preset = "force_atlas2"
+    _options: ClassVar = {"scaling_ratio": None, "gravity": None}

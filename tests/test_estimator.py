@@ -43,6 +43,7 @@ CLASSES = {
     "TSNE": lambda **given: ne.TSNE(**({"max_iter": 20} | given)),
     "TSNEkhorn": lambda **given: ne.TSNEkhorn(**({"max_iter": 20} | given)),
     "UMAP": lambda **given: ne.UMAP(**({"max_iter": 20} | given)),
+    "ForceAtlas2": lambda **given: ne.ForceAtlas2(**({"max_iter": 20} | given)),
 }
 every_class = pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
 
@@ -933,6 +934,8 @@ def test_n_jobs_changes_no_bit(make, pbmc):
         (ne.PACMAP, {}),
         (ne.PACMAP, {"MN_ratio": 1.0, "FP_ratio": 1.5, "n_neighbors": 8, "max_iter": 40, "init": START}),
         (ne.LocalMAP, {"low_dist_thres": 5.0, "n_components": 3, "max_iter": 60, "random_state": 4}),
+        (ne.ForceAtlas2, {}),
+        (ne.ForceAtlas2, {"scaling_ratio": 5.0, "gravity": 3.0, "n_neighbors": 9, "max_iter": 30}),
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ PUBLIC = {
     "sc_nembed": [
         "AffinityMatcher",
         "COSNE",
+        "ForceAtlas2",
         "InfoTSNE",
         "LargeVis",
         "LocalMAP",

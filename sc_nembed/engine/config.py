@@ -97,7 +97,7 @@ class EmbeddingConfig:
     dense: bool = False  # the loss is over matrices of cells by cells
     has_output: bool = True  # the loss is between P and an output affinity
     reads_features: bool = False  # the method needs a representation beside P
-    named_init_scaling: float | str = 1e-4
+    named_init_scaling: float | str | Callable[[EmbeddingConfig, AffinityMatrix], float] = 1e-4
     in_ball: bool = False  # positions lie in the Poincaré ball
     usual_pull: float = 0.003  # strength of a reference
     usual_density: float = 0.1  # of `density=True`

@@ -165,6 +165,26 @@ class NoiseRepulsion:
         return (-1 / self.noise) / ((1 + sq_dist) * (1 + 1 / self.noise + sq_dist))
 
 
+@dataclass(frozen=True, slots=True)
+class LogRepulsion:
+    """The potential of a repulsion by 1 / distance, that of ForceAtlas2 (Jacomy et al. 2014): −½ log(u + softening²).
+
+    The softening, a distance, keeps it finite where two cells meet; at ten times the softening it takes 1 % off the
+    force.
+    """
+
+    softening: float
+
+    def __post_init__(self) -> None:
+        _check_positive("softening", self.softening, "logarithmic")
+
+    def value(self, sq_dist: Any) -> Any:
+        return (sq_dist + self.softening**2).log() * -0.5
+
+    def slope(self, sq_dist: Any) -> Any:
+        return -0.5 / (sq_dist + self.softening**2)
+
+
 @lru_cache
 def _clip_distance(a: float, b: float, clip: float) -> float:
     from scipy.optimize import brentq  # not at the top: t-SNE does without

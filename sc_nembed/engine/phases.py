@@ -109,17 +109,35 @@ def of_umap(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Sche
         return Schedule((_standard(usual, matrix),))
     sampled = config.repulsion == "sampled"
     n_steps = n_epochs(config, matrix.n_rows) if sampled else (config.max_iter or 100)
+    if not sampled:
+        return Schedule((_two_momenta(usual, n_steps, 1.0, 0.8, 0.95),))
     n_early = _early_iter(usual, n_steps)
-    early, late = _early_coeff(usual, 4.0), _late(config)
-    if sampled:
-        return Schedule((_epochs(config, n_steps, n_early, early, late),))
+    return Schedule((_epochs(config, n_steps, n_early, _early_coeff(usual, 4.0), _late(config)),))
+
+
+def of_force_atlas2(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool) -> Schedule:
+    """150 steps at the rate 2/3, by default without exaggeration.
+
+    The attraction is a quadratic form whose eigenvalues over the degrees are at most 2, whatever the graph (Chung
+    1997), so that at this rate no momentum below 1 lets a step grow. At the rate 1 cells of real graphs tremble.
+    """
+    usual = config if config.early_exaggeration_iter else replace(config, early_exaggeration_iter=0)
+    if not config.is_automatic:
+        return Schedule((_standard(usual, replace(matrix, total=1.0)),))
+    return Schedule((_two_momenta(usual, 150 if config.max_iter is None else config.max_iter, 2 / 3, 0.9, 0.97),))
+
+
+def _two_momenta(config: EmbeddingConfig, n_steps: int, rate: float, first: float, last: float) -> tuple[Phase, ...]:
+    """One rate, and one momentum for a fifth of the steps and another after; exaggerated where that is asked for."""
+    n_early = _early_iter(config, n_steps)
+    early, late, rate = _early_coeff(config, 4.0), _late(config), _rate(config, rate)
     n_spread = max(n_early, n_steps // 5)
     phases = (
-        Phase("early exaggeration", n_early, _weights(config, early), _rate(config, 1.0), 0.8),
-        Phase("spreading", n_spread - n_early, _weights(config, late), _rate(config, 1.0), 0.8),
-        Phase("final", n_steps - n_spread, _weights(config, late), _rate(config, 1.0), 0.95),
+        Phase("early exaggeration", n_early, _weights(config, early), rate, first),
+        Phase("spreading", n_spread - n_early, _weights(config, late), rate, first),
+        Phase("final", n_steps - n_spread, _weights(config, late), rate, last),
     )
-    return Schedule((tuple(phase for phase in phases if phase.n_steps),))
+    return tuple(phase for phase in phases if phase.n_steps)
 
 
 def _epochs(config: EmbeddingConfig, n_steps: int, n_early: int, early: float, late: float) -> tuple[Phase, ...]:

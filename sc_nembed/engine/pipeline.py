@@ -190,7 +190,9 @@ def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, float | str |
         return encoded(copy.deepcopy(config.encoder), cells.raw, config.random_state), None, "encoder"
     init, scaling = config.init, config.init_scaling
     if isinstance(init, str):
-        scaling = config.named_init_scaling if scaling is None else scaling
+        usual = config.named_init_scaling
+        if scaling is None:
+            scaling = usual(config, cells.matrix) if callable(usual) else usual
     else:
         init, shape = torch.as_tensor(init), (cells.given.n_cells, config.n_components)
         if init.shape != shape:

@@ -84,9 +84,9 @@ def neighbor_embedding(
         Annotated data matrix, cells in rows. A view becomes an actual AnnData; its parent is not touched.
     method
         "tsne", "sne", "tsnekhorn", "cosne" (in the Poincaré ball), "umap", "largevis", "neg_tsne", "nc_tsne",
-        "info_tsne", "pacmap", "localmap", "neighbor_embedding" (any pair of affinities) or "affinity_matcher" (a loss
-        between two dense affinities); case and hyphens do not matter. Or an `EmbeddingConfig` made by
-        `sc_nembed.engine.presets`.
+        "info_tsne", "pacmap", "localmap", "force_atlas2" (the layout of `scanpy.tl.draw_graph`), "neighbor_embedding"
+        (any pair of affinities) or "affinity_matcher" (a loss between two dense affinities); case and hyphens do not
+        matter. Or an `EmbeddingConfig` made by `sc_nembed.engine.presets`.
     use_rep, n_pcs
         Search neighbors in this representation, a key of `.obsm` or "X", of which the first `n_pcs` columns are used;
         `n_pcs` alone takes `X_pca`, and `n_pcs=0` means X.
@@ -143,12 +143,12 @@ def neighbor_embedding(
         "random" (= "normal"), "hyperbolic", a key of `.obsm`, or an array (cells, n_components).
     init_scaling
         Standard deviation of the first column of the start, or "range": the largest coordinate is 10. Named starts have
-        1e-4 by default, those of UMAP "range"; arrays and keys of `.obsm` are kept as they are unless it is given;
-        "keep" scales nothing.
+        1e-4 by default, those of UMAP "range", those of ForceAtlas2 about half the size of the layout; arrays and keys
+        of `.obsm` are kept as they are unless it is given; "keep" scales nothing.
     early_exaggeration_coeff, early_exaggeration_iter
         λ of the early phase and its number of steps. With `optimizer="auto"` half of them have the full λ and half
-        bring it down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. UMAP has none
-        by default. Alias `early_exaggeration`.
+        bring it down; 4 over 30 % of the steps by default, 12 over a third of them with other optimizers. UMAP and
+        ForceAtlas2 have none by default. Alias `early_exaggeration`.
     exaggeration
         λ of the last phase, 1 by default. PaCMAP and LocalMAP know no exaggeration.
     repulsion_strength
@@ -201,9 +201,10 @@ def neighbor_embedding(
         mid-near and far pairs for each near one. LocalMAP: the same, and `low_dist_thres` (10), the distance in the
         embedding within which far pairs are drawn anew. Neg-t-SNE, LargeVis: `n_negatives` (5), `repulsion` as for
         UMAP, `tolerance`; Neg-t-SNE: `Z_bar`, the constant that q is divided by. NC-t-SNE: `n_negatives` (5). InfoTSNE:
-        `n_negatives` (300), `with_positive` (True), whether the denominator holds the neighbor too. Affinity matcher:
-        `loss_fn` ("square_loss", "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and log Q),
-        `kwargs_loss`.
+        `n_negatives` (300), `with_positive` (True), whether the denominator holds the neighbor too. ForceAtlas2:
+        `scaling_ratio` (2) and `gravity` (1), the strengths of the repulsion and of the pull to the origin. Affinity
+        matcher: `loss_fn` ("square_loss", "cross_entropy_loss", "binary_cross_entropy_loss" or a function of P and
+        log Q), `kwargs_loss`.
 
     Returns
     -------
@@ -230,16 +231,16 @@ def neighbor_embedding(
     `n_neighbors` or `metric` ask for a new search, then the representation that graph was built from, (5)
     `.obsm["X_pca"]`, else a PCA of X with a warning. Of a graph t-SNE reads the pattern of its distances, 1/k per row
     and symmetrised, unless a perplexity is asked for; what was used is logged and recorded. Cells without neighbors are
-    set around the others. UMAP takes the connectivities of a graph as they are. PaCMAP and LocalMAP choose near pairs
-    among the neighbors of a graph, and draw mid-near ones by distances in the representation it was built from, else
-    `X_pca`.
+    set around the others. UMAP and ForceAtlas2 take the connectivities of a graph as they are. PaCMAP and LocalMAP
+    choose near pairs among the neighbors of a graph, and draw mid-near ones by distances in the representation it was
+    built from, else `X_pca`.
 
     References
     ----------
     Hinton & Roweis (2002) NIPS 15; van der Maaten & Hinton (2008) JMLR 9:2579; McInnes, Healy & Melville (2018)
     arXiv:1802.03426; Linderman et al. (2019) Nat. Methods 16:243; Kobak & Berens (2019) Nat. Commun. 10:5416; Damrich &
     Hamprecht (2021) NeurIPS 34; Wang, Huang, Rudin & Shaposhnik (2021) JMLR 22:201; Böhm, Berens & Kobak (2022) JMLR
-    23:95; Wang et al. (2024) arXiv:2412.15426.
+    23:95; Wang et al. (2024) arXiv:2412.15426; Jacomy et al. (2014) PLoS ONE 9:e98679.
 
     Examples
     --------

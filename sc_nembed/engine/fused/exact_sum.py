@@ -9,7 +9,7 @@ from numba import njit
 
 from . import FAST, kernel, kernels
 from .elementary import exp_of
-from .kernels import CAUCHY, GAUSSIAN, NOISE_REPULSION, RATIONAL, RATIONAL_REPULSION, STUDENT
+from .kernels import CAUCHY, GAUSSIAN, LOG_REPULSION, NOISE_REPULSION, RATIONAL, RATIONAL_REPULSION, STUDENT
 
 ZERO = np.float32(0)
 
@@ -67,9 +67,14 @@ def noise_repulsion(chunk, begin, end, targets, sources, weights, shape, first, 
     _sums(kernels.noise_repulsion, begin, end, targets, sources, weights, shape, first, mass, push)
 
 
+@kernel
+def log_repulsion(chunk, begin, end, targets, sources, weights, shape, first, mass, push):
+    _sums(kernels.log_repulsion, begin, end, targets, sources, weights, shape, first, mass, push)
+
+
 SUMS = {
     STUDENT: student, CAUCHY: cauchy, GAUSSIAN: gaussian, RATIONAL: rational, RATIONAL_REPULSION: rational_repulsion,
-    NOISE_REPULSION: noise_repulsion,
+    NOISE_REPULSION: noise_repulsion, LOG_REPULSION: log_repulsion,
 }  # fmt: skip
 
 

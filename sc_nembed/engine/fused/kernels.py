@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from numba import njit
 
-from ..kernel import Gaussian, Kernel, NoiseRepulsion, Rational, RationalRepulsion, StudentT
+from ..kernel import Gaussian, Kernel, LogRepulsion, NoiseRepulsion, Rational, RationalRepulsion, StudentT
 from . import FAST
 from .elementary import exp_of, log_of
 
 STUDENT, GAUSSIAN, RATIONAL, RATIONAL_REPULSION, NOISE_REPULSION = range(5)
 CAUCHY = 5  # Student's with one degree of freedom
+LOG_REPULSION = 6
 SMALLEST = np.float32(1e-8)
 ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
 # the table of the rational kernel: exponents of float32 from 2⁻²⁷ to 2³⁰, each in 2⁸ parts
@@ -26,7 +27,7 @@ LOWEST, HIGHEST, TABLE_BITS = 127 - 27, 127 + 30, 8
 NEAREST, FARTHEST = np.float32(2.0**-27), np.nextafter(np.float32(2.0**30), np.float32(0))
 KINDS = {
     StudentT: STUDENT, Gaussian: GAUSSIAN, Rational: RATIONAL, RationalRepulsion: RATIONAL_REPULSION,
-    NoiseRepulsion: NOISE_REPULSION,
+    NoiseRepulsion: NOISE_REPULSION, LogRepulsion: LOG_REPULSION,
 }  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def shape_of(kernel: Kernel) -> np.ndarray:
         values = kernel.a, kernel.b, kernel.clip, 0, *_table(kernel)
     elif isinstance(kernel, NoiseRepulsion):
         values = kernel.noise, 0, 0, 0
+    elif isinstance(kernel, LogRepulsion):
+        values = kernel.softening**2, 0, 0, 0
     else:
         values = kernel.a, kernel.b, kernel.clip, kernel.clip_distance
     return np.array(values, np.float32)
@@ -171,6 +174,12 @@ def rational_repulsion(sq_dist, shape):
 def noise_repulsion(sq_dist, shape):
     noise, beyond = shape[0], ONE + sq_dist
     return log_of(ONE + ONE / (noise * beyond)), -ONE / (beyond * (noise * beyond + ONE))
+
+
+@scalar
+def log_repulsion(sq_dist, shape):
+    apart = sq_dist + shape[0]
+    return -HALF * log_of(apart), -HALF / apart
 
 
 def potential_kind(potential):

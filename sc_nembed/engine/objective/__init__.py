@@ -6,6 +6,7 @@ from .additions import with_additions
 from .contrastive import info_nce, largevis, nce, negative_sampling
 from .cosne import CosneOptions, cosne
 from .dense import matching
+from .force_atlas2 import force_atlas2, start_size
 from .normalized import by_normalization
 from .pacmap import LocalMAPOptions, PACMAPOptions, localmap, pacmap, pacmap_steps
 from .problem import Inputs, Problem, Sums, Terms
@@ -13,6 +14,6 @@ from .umap import n_epochs, umap
 
 __all__ = [
     "CosneOptions", "Inputs", "LocalMAPOptions", "PACMAPOptions", "Problem", "Sums", "Terms", "by_normalization",
-    "cosne", "info_nce", "largevis", "localmap", "matching", "n_epochs", "nce", "negative_sampling", "pacmap",
-    "pacmap_steps", "umap", "with_additions",
+    "cosne", "force_atlas2", "info_nce", "largevis", "localmap", "matching", "n_epochs", "nce", "negative_sampling",
+    "pacmap", "pacmap_steps", "start_size", "umap", "with_additions",
 ]  # fmt: skip

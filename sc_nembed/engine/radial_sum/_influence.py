@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from .. import backend
-from ..kernel import Rational
+from ..kernel import LogRepulsion, Rational
 from . import _splines as splines
 
 SAMPLE_ROWS, LAYERS = 64, 4  # of the samples, that are worked on together: what they take stays in the cache
+RESOLVED = 0.2  # of the spacing, the least softening of a potential that diverges: its force error is smallest there
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def influence(potential, spacing: float, nodes: tuple[int, ...], device: torch.d
     transforms of one quadrant or octant do.
     """
     half = [scipy.fft.next_fast_len(count, real=True) for count in nodes]  # half of the padded size
+    potential = _resolved(potential, spacing)
     transform, shift = (_of_layers if len(half) == 3 else _at_once)(potential, spacing / 2, half, dtype)
     for axis, m in enumerate(half):
         transform /= _along(axis, len(half), _spline_transforms(m, transform.dtype)[1])
@@ -49,6 +51,13 @@ def influence(potential, spacing: float, nodes: tuple[int, ...], device: torch.d
 def _sq_distances(spacing: float, half: list[int]) -> list[Tensor]:
     """Of (2m + 1) nodes along each axis, squared."""
     return [(torch.arange(2 * m + 1, dtype=torch.float64) * spacing) ** 2 for m in half]
+
+
+def _resolved(potential, spacing: float):
+    """The potential as a grid can show it: samples of a peak that lies between them would miss or exaggerate it."""
+    if isinstance(potential, LogRepulsion):
+        return replace(potential, softening=max(potential.softening, RESOLVED * spacing))
+    return potential
 
 
 def _at_once(potential, spacing: float, half: list[int], dtype: torch.dtype) -> tuple[np.ndarray, float]:

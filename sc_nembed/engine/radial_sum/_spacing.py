@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from ..kernel import Gaussian, RationalRepulsion
+from ..kernel import Gaussian, LogRepulsion, RationalRepulsion
 from ._influence import length_scale
 
 # By number of dimensions. Grid cells along the longest side, at least, finer than needed where the potential is smooth,
@@ -18,6 +20,7 @@ STEP = {1: 32, 2: 32, 3: 16}
 CUSP_SPACING = {1: 0.03, 2: 0.35, 3: 0.5}
 GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
 LINE_SPACING = 0.2  # in 1-D, where nodes cost next to nothing
+LOG_SPACING, LOG_CELLS = 120.0, 10_000  # softenings of a logarithmic potential, up to that many cells
 ERROR = {1: 6e-2, 2: 3.5e-2, 3: 3.5e-2}  # bounds that of the force at a spacing of 0.5
 
 
@@ -42,8 +45,10 @@ def coarsest_spacing(potential, n_obs: int, tolerance: float | None, n_component
     """The spacing for a potential.
 
     UMAP's has a cusp of its own size, whatever the number of points; a Gaussian is blurred by what a t-SNE of many
-    cells does not feel.
+    cells does not feel. A logarithmic one has no size; its softening is chosen by the distances of the points.
     """
+    if isinstance(potential, LogRepulsion):
+        return LOG_SPACING * potential.softening * max(1.0, (n_obs / LOG_CELLS) ** 0.25)
     if isinstance(potential, RationalRepulsion):
         return CUSP_SPACING[n_components] * potential.clip_distance
     spacing = default_spacing(n_obs, n_components) if tolerance is None else spacing_for(tolerance, n_components)
@@ -55,14 +60,17 @@ def coarsest_spacing(potential, n_obs: int, tolerance: float | None, n_component
 def grid_shape(extent: np.ndarray, coarsest: float) -> tuple[float, tuple[int, ...]]:
     """Spacing and number of nodes (..., rows, columns) for a box.
 
-    The spacing is the coarsest one divided by a power of two, and the node counts grow in steps of up to an eighth, so
-    that the transform of the potential, which depends on both, can be kept from step to step.
+    The spacing is the coarsest one divided by a power of two, or times one of the fourth root of two where it would
+    take too many nodes, and the node counts grow in steps of up to an eighth, so that the transform of the potential,
+    which depends on both, can be kept from step to step.
     """
     longest, least = float(extent.max()), MIN_CELLS[len(extent)]
     finer = 0
     while finer < 60 and longest < least * coarsest * 0.5**finer:
         finer += 1
-    spacing = max(coarsest * 0.5**finer, longest / MAX_CELLS[len(extent)])
+    spacing, most = coarsest * 0.5**finer, MAX_CELLS[len(extent)]
+    if longest > most * spacing:
+        spacing *= 2.0 ** (math.ceil(4 * math.log2(longest / (most * spacing))) / 4)
     if finer:
         return spacing, (_grown(2 * least + 5, len(extent)),) * len(extent)
     nodes = _nodes(extent, spacing)

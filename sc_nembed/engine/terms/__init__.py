@@ -12,6 +12,7 @@
 | Σᵢ rᵢ Σₖ φ(uᵢₖ), k drawn, or the mean | not: negative sampling, LargeVis | `DrawnContrast`, `ExpectedContrast` |
 | Σᵢⱼ pᵢⱼ log(qᵢⱼ + Σₖ qᵢₖ), k drawn | not: InfoNCE | `InfoNCE` |
 | Σᵢⱼ pᵢⱼ log(qᵢⱼ + ν) + Σᵢ rᵢ Σₖ log(1 + qᵢₖ / ν), k drawn | not: NCE | `NCE` |
+| Σᵢⱼ wᵢ wⱼ φ(uᵢⱼ) | not: ForceAtlas2, with `Gravity` beside it | `WeightedMass` |
 
 PaCMAP and LocalMAP have none of these: their terms are sums of a potential over pairs of cells, `PairSum` and
 `NearbyPairSum`.
@@ -31,10 +32,11 @@ from .autograd import Autograd
 from .contrast import DrawnContrast, ExpectedContrast
 from .denominators import NCE, Edges, InfoNCE
 from .density import Density
+from .gravity import Gravity
 from .hyperbolic import HyperbolicAttraction, HyperbolicPartition, NormTerm
 from .nearby import NearbyPairSum, nearby_pair_sum
 from .pairs import PairSum
-from .partition import Mass, Partition
+from .partition import Mass, Partition, WeightedMass
 from .reference import Reference
 from .row_partition import RowPartition
 from .sinkhorn import SinkhornPartition
@@ -51,6 +53,7 @@ __all__ = [
     "ExpectedContrast",
     "ExpectedRepulsion",
     "Force",
+    "Gravity",
     "HyperbolicAttraction",
     "HyperbolicPartition",
     "InfoNCE",
@@ -64,5 +67,6 @@ __all__ = [
     "RowPartition",
     "SinkhornPartition",
     "Term",
+    "WeightedMass",
     "nearby_pair_sum",
 ]

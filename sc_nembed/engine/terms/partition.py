@@ -45,6 +45,25 @@ class Mass(Term):
         return Force(reductions.scale(push, 4), reductions.total(mass) if value else None, curvature)
 
 
+@dataclass(frozen=True)
+class WeightedMass(Term):
+    """Of cells of different weights: Σ wᵢ wⱼ q over all pairs i ≠ j. Gradient 4 wᵢ push.
+
+    The curvature is the flat one, shared out by the weights.
+    """
+
+    plan: object
+    weights: Tensor  # (n,)
+    total: float
+
+    def __call__(self, positions: Tensor, *, value: bool) -> Force:
+        weights = self.weights.to(positions)
+        mass, push = self.plan(positions, positions, 0, weights)
+        gradient = reductions.scale(push.mul_(weights[:, None]), 4)
+        loss = reductions.total(weights * mass) if value else None
+        return Force(gradient, loss, flat_curvature(positions, self.total, weights))
+
+
 def counted(mass: Tensor, push: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
     """Sums over cells where each row stands for several: its twins, at distance 0 where q is 1, are others too."""
     if counts is None:
