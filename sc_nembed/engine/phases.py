@@ -119,7 +119,8 @@ def of_force_atlas2(config: EmbeddingConfig, matrix: AffinityMatrix, race: bool)
     """150 steps at the rate 2/3, by default without exaggeration.
 
     The attraction is a quadratic form whose eigenvalues over the degrees are at most 2, whatever the graph (Chung
-    1997), so that at this rate no momentum below 1 lets a step grow. At the rate 1 cells of real graphs tremble.
+    1997), so that at this rate no momentum below 1 lets its steps grow. At the rate 1 cells of real graphs tremble.
+    Only pairs of cells without any other neighbor, whose repulsion is as stiff, come to rest at lower rates alone.
     """
     usual = config if config.early_exaggeration_iter else replace(config, early_exaggeration_iter=0)
     if not config.is_automatic:

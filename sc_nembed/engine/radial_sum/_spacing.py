@@ -45,10 +45,11 @@ def coarsest_spacing(potential, n_obs: int, tolerance: float | None, n_component
     """The spacing for a potential.
 
     UMAP's has a cusp of its own size, whatever the number of points; a Gaussian is blurred by what a t-SNE of many
-    cells does not feel. A logarithmic one has no size; its softening is chosen by the distances of the points.
+    cells does not feel. A logarithmic one has no size; its softening is chosen by the distances of the points. Of many
+    points the spacing stays the same share of the layout, since each feels its near ones less.
     """
     if isinstance(potential, LogRepulsion):
-        return LOG_SPACING * potential.softening * max(1.0, (n_obs / LOG_CELLS) ** 0.25)
+        return LOG_SPACING * potential.softening * max(1.0, (n_obs / LOG_CELLS) ** 0.5)
     if isinstance(potential, RationalRepulsion):
         return CUSP_SPACING[n_components] * potential.clip_distance
     spacing = default_spacing(n_obs, n_components) if tolerance is None else spacing_for(tolerance, n_components)
