@@ -25,23 +25,24 @@ from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.world import SERIAL
 
-N_POINTS, SPANS, TOLERANCE = 4_000, (1e-4, 5, 60, 150), 1e-2
+N_POINTS, TOLERANCE = 4_000, 1e-2
+SPANS = {1: (1e-4, 5, 150, 1500), 2: (1e-4, 5, 60, 150), 3: (1e-4, 5, 60)}  # by number of dimensions
 CYTOF, RECALL_CELLS, RECALL_NEIGHBORS, N_QUERIES = "cytof_pbmc_112k", (45_000, 111_690), (15, 90), 500
 PARITY_SETS = ("pbmc68k_reduced", "snareseq", "pbmc3k_pca", "pbmc4k", "cbmc_citeseq", "cortex_snareseq")
 
 
-def clouds() -> dict[str, np.ndarray]:
-    """Point sets whose longer side is 1, (n, 2) float64."""
-    rng = np.random.default_rng(0)
-    centers = rng.normal(size=(20, 2))[rng.integers(0, 20, N_POINTS)] * 4
-    sets = {"uniform": rng.uniform(size=(N_POINTS, 2)), "clusters": centers + rng.normal(size=(N_POINTS, 2)) * 0.5}
+def clouds(n_components: int) -> dict[str, np.ndarray]:
+    """Point sets whose longest side is 1, (n, n_components) float64."""
+    rng, shape = np.random.default_rng(0), (N_POINTS, n_components)
+    centers = rng.normal(size=(20, n_components))[rng.integers(0, 20, N_POINTS)] * 4
+    sets = {"uniform": rng.uniform(size=shape), "clusters": centers + rng.normal(size=shape) * 0.5}
     return {name: (points - points.min(0)) / np.ptp(points, axis=0).max() for name, points in sets.items()}
 
 
 def sums(name: str, points: np.ndarray, dtype: torch.dtype, tolerance: float | None = None) -> list[np.ndarray]:
     """Mass and push of every point, by a radial sum."""
     options = {"tolerance": tolerance, "device": torch.device("cpu"), "dtype": dtype, "world": SERIAL}
-    plan = RADIAL_SUMS[name](StudentT(), n_components=2, **options)
+    plan = RADIAL_SUMS[name](StudentT(), n_components=points.shape[1], **options)
     positions = torch.from_numpy(points).to(dtype)
     return [values.double().numpy() for values in plan(positions, positions, 0)]
 
@@ -51,25 +52,35 @@ def relative(found: np.ndarray, true: np.ndarray) -> float:
 
 
 def opentsne_force(points: np.ndarray) -> np.ndarray:
-    """openTSNE's unnormalised repulsion with its default grid, signed as our push."""
+    """openTSNE's unnormalised repulsion with its default grid, in 1-D and 2-D, signed as our push."""
+    options = {"n_interpolation_points": 3, "min_num_intervals": 50, "ints_in_interval": 1, "dof": 1}
+    if points.shape[1] == 1:
+        gradient = np.zeros(len(points))
+        return (gradient * _tsne.estimate_negative_gradient_fft_1d(points[:, 0].copy(), gradient, **options))[:, None]
     gradient = np.zeros_like(points)
-    partition = _tsne.estimate_negative_gradient_fft_2d(
-        points.copy(), gradient, n_interpolation_points=3, min_num_intervals=50, ints_in_interval=1, dof=1
-    )
-    return gradient * partition
+    return gradient * _tsne.estimate_negative_gradient_fft_2d(points.copy(), gradient, **options)
 
 
 def grid_rows() -> list[list[str]]:
     rows = []
-    for name, cloud in clouds().items():
-        for span in SPANS:
+    for n_components, spans in SPANS.items():
+        rows += _grid_rows(n_components, spans)
+    return rows
+
+
+def _grid_rows(n_components: int, spans: tuple[float, ...]) -> list[list[str]]:
+    rows = []
+    for name, cloud in clouds(n_components).items():
+        for span in spans:
             points = np.ascontiguousarray(cloud * span)
             mass, push = sums("torch", points, torch.float64)
             ours, asked = sums("fft", points, torch.float32), sums("fft", points, torch.float32, TOLERANCE)
-            theirs = opentsne_force(points)
             errors = [relative(ours[1], push), relative(ours[0], mass), relative(asked[1], push)]
-            errors.append(min(relative(theirs, push), relative(-theirs, push)))
-            rows.append([name, f"{span:g}", *(f"{error:.1e}" for error in errors)])
+            if n_components < 3:
+                theirs = opentsne_force(points)
+                errors.append(min(relative(theirs, push), relative(-theirs, push)))
+            shown = [f"{error:.1e}" for error in errors] + [""] * (n_components == 3)
+            rows.append([f"{n_components}-D", name, f"{span:g}", *shown])
     return rows
 
 
@@ -110,7 +121,7 @@ def main() -> None:
     options = common.arguments(__doc__).parse_args()
     sections = {
         "Forces on the grid": (
-            ["points", "span", "force", "mass", "force, tolerance=1e-2", "force, openTSNE"],
+            ["in", "points", "span", "force", "mass", "force, tolerance=1e-2", "force, openTSNE"],
             grid_rows(),
         ),
         "Recall of the inverted file": (["cells", "neighbors", "recall"], recall_rows(options.data)),

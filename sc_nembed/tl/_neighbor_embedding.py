@@ -117,8 +117,8 @@ def neighbor_embedding(
     metric
         "euclidean" (default) or "cosine", for a new search.
     n_components
-        Number of dimensions, 2 by default. Other numbers use exact sums, up to 50 000 cells; PaCMAP and
-        LocalMAP need none.
+        Number of dimensions, 2 by default. A step takes as long in 1, more in 3; 4 and more use exact sums, up to
+        50 000 cells; PaCMAP and LocalMAP need none.
     lr
         Learning rate: a number, constant, or "auto". With `optimizer="auto"` it is dimensionless, about 1. Alias
         `learning_rate`. Of UMAP's sampled epochs it is the first rate, from which they fall to 0. PaCMAP's and

@@ -6,7 +6,7 @@ import torch
 
 from sc_nembed.engine import backend, radial_sum
 from sc_nembed.engine.kernel import Gaussian, RationalRepulsion, StudentT
-from sc_nembed.engine.radial_sum import RADIAL_SUMS
+from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
 from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum import _spacing as spacings
 from sc_nembed.engine.radial_sum import _splines as splines
@@ -313,6 +313,27 @@ def test_grid_beyond_its_cap_stays_finite_and_bounded(n_components, monkeypatch)
     mass, push = plan("fft", n_components)(positions, positions, 0)
     assert torch.isfinite(push).all()
     assert 0 < float(mass.sum()) < 2000
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_tolerance_that_a_wide_box_does_not_allow_is_said_once(n_components, monkeypatch):
+    monkeypatch.setattr(spacings, "MAX_NODES", 1 << 12)
+    monkeypatch.setattr(spacings, "MAX_CELLS", dict.fromkeys((1, 2, 3), 50))
+    positions = torch.tensor(points("uniform", 300, n_components, 200.0), dtype=torch.float32)
+    plan("fft", n_components)(positions, positions, 0)
+    made = plan("fft", n_components, tolerance=1e-2)
+    with pytest.warns(UserWarning, match=r"too wide for `tolerance`=0\.01"):
+        made(positions, positions, 0)
+    made(positions, positions, 0)
+
+
+def test_large_influence_functions_are_kept_by_their_plan_alone(monkeypatch):
+    monkeypatch.setattr(fft, "MAX_CACHED", 1000)
+    made, other = plan("fft", 3), plan("fft", 3)
+    kind = made.influence(0.123, (32, 32, 32))
+    assert made.influence(0.123, (32, 32, 32)) is kind
+    assert other.influence(0.123, (32, 32, 32)) is not kind
+    assert not [key for key in fft._influences if key[1] == 0.123]
 
 
 ODD_POSITIONS = {
