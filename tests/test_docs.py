@@ -9,7 +9,11 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^<!-- run -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = {path.name: BLOCK.findall(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))}
+PAGES = {
+    path.relative_to(DOCS).as_posix(): BLOCK.findall(path.read_text(encoding="utf-8"))
+    for path in sorted(DOCS.rglob("*.md"))
+    if not path.relative_to(DOCS).parts[0].startswith("_")
+}
 RUN = {name: blocks for name, blocks in PAGES.items() if blocks}
 
 

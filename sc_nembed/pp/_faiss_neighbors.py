@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..engine import backend
 from ..engine.features import checked_features
 from ..engine.neighbors import completed, default_method, nearest_neighbors, nearest_of_fitted
-from ..estimator import SPARSE, as_tensor
+from ..estimator._base import SPARSE, as_tensor
 
 DTYPES = (np.float64, np.float32)
 
