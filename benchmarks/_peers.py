@@ -81,7 +81,7 @@ def default_steps(name: str) -> int:
     return getattr(torchdr, name)().max_iter
 
 
-def torchdr_extrapolated(name: str, features: np.ndarray, n_jobs: int, **options) -> float:
-    """Seconds of the default number of steps, on the line through 10 and 30 steps."""
+def torchdr_extrapolated(name: str, features: np.ndarray, n_jobs: int, n_steps: int | None = None, **options) -> float:
+    """Seconds of a number of steps, the default one where it is None, on the line through 10 and 30 steps."""
     few, more = (torchdr_run(name, features, n_jobs, max_iter=n, **options)[1] for n in (FEW, MORE))
-    return more + (more - few) / (MORE - FEW) * (default_steps(name) - MORE)
+    return more + (more - few) / (MORE - FEW) * ((n_steps or default_steps(name)) - MORE)
