@@ -484,12 +484,12 @@ def test_graph_of_fewer_neighbors_than_usual_is_taken_whole():
     assert result.config.n_neighbors == 9
 
 
-def test_many_cells_are_embedded_in_three_dimensions(pbmc, monkeypatch):
+def test_many_cells_are_embedded_in_four_dimensions(pbmc, monkeypatch):
     """Other methods sum over all pairs then, and refuse to from 50 000 cells on."""
     monkeypatch.setattr(radial_sum, "EXACT_LIMIT", 500)
-    assert embed(pbmc, replace(pacmap(), n_components=3, max_iter=3)).embedding.shape == (700, 3)
+    assert embed(pbmc, replace(pacmap(), n_components=4, max_iter=3)).embedding.shape == (700, 4)
     with pytest.raises(ValueError, match="exact sums"):
-        embed(pbmc, replace(tsne(), n_components=3, max_iter=3))
+        embed(pbmc, replace(tsne(), n_components=4, max_iter=3))
 
 
 def test_cell_that_is_only_a_neighbor_of_others_takes_part(pbmc):
