@@ -77,7 +77,7 @@ class EmbeddingConfig:
     reference: Any = None
     reference_strength: float | None = None
     density: float | bool | None = None
-    of_method: Any = None  # a frozen dataclass of the method's own options; those below are older
+    of_method: Any = None  # a frozen dataclass of a method's own options; those of the first methods are fields
     # options of some methods
     race: bool | None = None
     tolerance: float | None = None
