@@ -36,9 +36,7 @@ LOSSES = ["square_loss", "cross_entropy_loss", "binary_cross_entropy_loss"]
 CLASSES = {
     "NeighborEmbedding": lambda **given: ne.NeighborEmbedding("entropic", "student", **({"max_iter": 20} | given)),
     "AffinityMatcher": lambda **given: ne.AffinityMatcher("entropic", "student", **({"max_iter": 20} | given)),
-    "InfoTSNE": lambda **given: ne.InfoTSNE(**({"max_iter": 20, "n_negatives": 20} | given)),
     "PACMAP": lambda **given: ne.PACMAP(**({"max_iter": 20} | given)),
-    "LocalMAP": lambda **given: ne.LocalMAP(**({"max_iter": 20} | given)),
     "SNE": lambda **given: ne.SNE(**({"max_iter": 20} | given)),
     "TSNE": lambda **given: ne.TSNE(**({"max_iter": 20} | given)),
     "TSNEkhorn": lambda **given: ne.TSNEkhorn(**({"max_iter": 20} | given)),

@@ -216,7 +216,7 @@ def brute_force_info(matrix, positions, m, with_positive):
 
 
 @pytest.mark.parametrize("with_positive", [True, False])
-@pytest.mark.parametrize(("n", "m"), [(6, 1), (7, 3), (8, 4), (8, 7)])
+@pytest.mark.parametrize(("n", "m"), [(6, 1), (8, 4), (8, 7)])
 def test_info_nce_is_its_expectation_in_the_mean(n, m, with_positive):
     matrix, positions = matrix_of(n), cells(n)
     edges = Edges(matrix, StudentT())
@@ -425,9 +425,9 @@ def test_value_is_added_up_in_fixed_order():
     ],
     ids=str,
 )
-@pytest.mark.parametrize("span", [1e-3, 20.0, 60.0])
+@pytest.mark.parametrize("span", [1e-3, 40.0])
 def test_expected_contrast_on_the_grid_is_the_exact_one(potential, bound, span):
-    n = 4000
+    n = 2000
     positions = torch.from_numpy(np.random.default_rng(0).uniform(-span / 2, span / 2, (n, 2)))
     rest = (torch.full((n,), 1 / n), 1.0, 5.0)
     exact = ExpectedContrast(plan_of(potential), *rest)(positions, value=True)

@@ -11,7 +11,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from sc_nembed.engine import backend, keops
-from sc_nembed.engine.kernel import Gaussian, NoiseRepulsion, Rational, RationalRepulsion, StudentT
+from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.world import SERIAL
@@ -20,7 +20,7 @@ from . import _truth
 
 UMAP = RationalRepulsion(1.577, 0.895)
 # a formula is compiled for seconds where the cache has none, so these are few
-KERNELS = [StudentT(1.0), StudentT(0.5), Gaussian(1.3), Rational(1.577, 0.895), UMAP, NoiseRepulsion(0.7)]
+KERNELS = [StudentT(1.0), StudentT(0.5), Gaussian(1.3), Rational(1.577, 0.895), UMAP]
 PRELUDE = """
 import os, sys, torch
 from sc_nembed.engine import backend, keops

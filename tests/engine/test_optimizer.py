@@ -173,7 +173,7 @@ def test_delta_bar_delta_takes_the_steps_of_openTSNE(start_and_matrix):
         assert _truth.relative(delta_bar_delta_embedding(matrix, start, lengths), theirs) <= tolerance
 
 
-@pytest.mark.parametrize("name", ["pbmc68k_reduced", "snareseq", "pbmc3k_pca"])
+@pytest.mark.parametrize("name", ["pbmc68k_reduced", "snareseq"])
 def test_delta_bar_delta_is_as_low_as_openTSNE(name, start_and_matrix):
     """A change of the start in its fourth digit moves the KL divergence after 750 steps by .3 to .9 %, so we take the
     median of three starts. openTSNE's default grid costs it .4 to 1.3 %, so no bound from below holds."""
