@@ -23,6 +23,7 @@ from sc_nembed.engine import pipeline
 from sc_nembed.engine.features import checked_features
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.neighbors.faiss import FLAT_CELLS
+from sc_nembed.estimator._base import as_tensor
 
 CELLS = np.random.default_rng(0).normal(size=(150, 6))
 NEW = np.random.default_rng(1).normal(size=(40, 6))
@@ -219,7 +220,7 @@ def test_fitted_state_is_its_own():
 def test_many_cells_are_searched_by_faiss(many):
     transformer = ne.pp.FaissNeighbors(15)
     found = transformer.fit_transform(many)
-    searched = nearest_neighbors(checked_features(ne.estimator.as_tensor(many), None), 15, method="faiss")
+    searched = nearest_neighbors(checked_features(as_tensor(many), None), 15, method="faiss")
     indices, distances = rows_of(found)
     np.testing.assert_array_equal(indices[:, 0], np.arange(len(many)))
     np.testing.assert_array_equal(indices[:, 1:], searched.indices.numpy())
@@ -235,7 +236,7 @@ def test_rows_whose_lists_hold_too_few_are_completed_exactly(many, monkeypatch):
     from sc_nembed.engine.neighbors import faiss
 
     monkeypatch.setattr(faiss, "_probes_needed", lambda *given: 1)
-    features = checked_features(ne.estimator.as_tensor(many), None)
+    features = checked_features(as_tensor(many), None)
     short = np.flatnonzero(nearest_neighbors(features, 60, method="faiss").indices[:, -1].numpy() < 0)
     assert len(short)  # else there is nothing to test
     found = ne.pp.FaissNeighbors(60).fit_transform(many)
