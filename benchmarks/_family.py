@@ -6,7 +6,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import anndata
@@ -41,7 +41,6 @@ class Method:
     run: Peer
     dense: bool = False
     scale: float = 1.0
-    also: dict[str, Any] = field(default_factory=dict)
 
 
 def ours(features: np.ndarray, options: dict[str, Any], seed: int, n_jobs: int) -> tuple[np.ndarray, dict]:

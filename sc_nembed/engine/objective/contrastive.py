@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -70,7 +71,7 @@ class InfoNCEOptions:
 
 
 def _check_negatives(n_negatives: int) -> None:
-    if isinstance(n_negatives, bool) or int(n_negatives) != n_negatives or n_negatives < 1:
+    if isinstance(n_negatives, bool) or not isinstance(n_negatives, numbers.Integral) or n_negatives < 1:
         raise ValueError(f"`n_negatives` must be an integer of at least 1; got {n_negatives!r}.")
 
 
