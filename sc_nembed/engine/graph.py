@@ -81,6 +81,10 @@ class AffinityMatrix:
         """Number of neighbors of each row, (n_rows,) int64."""
         return self.indptr[1:] - self.indptr[:-1]
 
+    def rows(self) -> Tensor:
+        """The row of every edge, (n_edges,) int64."""
+        return torch.repeat_interleave(torch.arange(self.n_rows, device=self.indptr.device), self.degrees())
+
     def row_sums(self) -> Tensor:
         """Sums of the rows, (n_rows,) float32."""
         edges = torch.cat([self.weights.new_zeros(1, dtype=torch.float64), self.weights.cumsum(0, dtype=torch.float64)])
@@ -88,9 +92,8 @@ class AffinityMatrix:
 
     def to_dense(self) -> Tensor:
         """(n_rows, n_cols) float32."""
-        rows = torch.repeat_interleave(torch.arange(self.n_rows, device=self.indptr.device), self.degrees())
         dense = self.weights.new_zeros(self.n_rows, self.n_cols)
-        dense[rows, self.indices.long()] = self.weights
+        dense[self.rows(), self.indices.long()] = self.weights
         return dense
 
     def to(self, device: torch.device) -> AffinityMatrix:

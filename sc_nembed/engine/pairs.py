@@ -100,7 +100,7 @@ def _nearby_fused(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, m
 def _nearby_plain(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_sq_dist: float, key: int) -> Tensor:
     n, drawn = len(partners), torch.full_like(partners, -1)
     everyone = torch.arange(n, device=positions.device)
-    edges = (torch.repeat_interleave(everyone, matrix.degrees()) * n + matrix.indices.long()).sort().values
+    edges = (matrix.rows() * n + matrix.indices.long()).sort().values
     tries = torch.arange(N_TRIES, device=positions.device)
     for rows in everyone.split(max(1, BLOCK // N_TRIES)):
         for k in range(partners.shape[1]):

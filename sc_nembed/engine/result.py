@@ -9,13 +9,24 @@ import torch
 from torch import Tensor
 
 from . import backend
-from .affinity import AFFINITIES, EntropicAffinity, InputAffinity, SymmetricEntropicAffinity
+from .affinity import (
+    AFFINITIES,
+    EntropicAffinity,
+    InputAffinity,
+    PACMAPAffinity,
+    PrecomputedAffinity,
+    SymmetricEntropicAffinity,
+    UMAPAffinity,
+    UniformAffinity,
+)
 from .config import EmbeddingConfig
 from .loop import exaggeration
 from .output_affinity import describe
 from .schedule import Phase, unroll
 
 OF_PERPLEXITY = (EntropicAffinity, SymmetricEntropicAffinity)
+# all that they were made with is a perplexity, a number of neighbors or a matrix, which the record has
+TOLD_BY_NAME = (*OF_PERPLEXITY, PACMAPAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +85,11 @@ def effective(
     exaggerations = [exaggeration(setting) for setting in unroll(path)]
     late = 1.0 if config.exaggeration is None else float(config.exaggeration)
     early = [value for value in exaggerations if value != late]
-    names = {kind: name for name, kind in AFFINITIES.items()}
     given = config.affinity_out, config.kwargs_affinity_out
     out_name, out_kwargs = describe(*given) if config.has_output else (None, None)
     return replace(
         config,
-        affinity_in=names.get(type(affinity), affinity),  # one of somebody else's keeps its own name
+        affinity_in=_recorded(affinity),
         perplexity=affinity.perplexity if isinstance(affinity, OF_PERPLEXITY) else None,
         n_neighbors=n_neighbors,
         max_iter=len(exaggerations),
@@ -96,3 +106,9 @@ def effective(
         reference_strength=config.pull_strength,
         density=config.density_strength,
     )
+
+
+def _recorded(affinity: InputAffinity | None) -> InputAffinity | str | None:
+    """An affinity's name where that says all; one that has parameters of its own, or is somebody else's, itself."""
+    name = {kind: name for name, kind in AFFINITIES.items()}.get(type(affinity))
+    return name if isinstance(affinity, TOLD_BY_NAME) or (name and affinity == type(affinity)()) else affinity

@@ -40,7 +40,7 @@ class Rows:
         """P · (cᵢ + cⱼ) / 2, c the counts: the mass of each cell times its count, at the same total."""
         if self.counts is None:
             return matrix
-        rows = torch.repeat_interleave(torch.arange(matrix.n_rows), matrix.degrees())
+        rows = matrix.rows()
         weights = matrix.weights * (self.counts[rows] + self.counts[matrix.indices.long()]) / 2
         row_mass = matrix.row_mass * self.counts
         return replace(

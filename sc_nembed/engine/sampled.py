@@ -78,7 +78,7 @@ class SampledEpochs:
         itself = torch.arange(n, device=device)
         if not self.exclude_neighbors:
             return torch.arange(n + 1, device=device), itself
-        rows = torch.cat([torch.repeat_interleave(itself, self.matrix.degrees()), itself])
+        rows = torch.cat([self.matrix.rows(), itself])
         columns = torch.cat([self.matrix.indices.long(), itself])
         order = (rows * n + columns).argsort()
         counts = torch.bincount(rows, minlength=n)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import backend
 from .affinity import AFFINITIES, PHATEAffinity
 from .affinity._named import OF_PERPLEXITY
+from .checks import check_number
 from .initialization import NAMES as INIT_NAMES
 from .matching import LOSSES, only_matched
 from .neighbors import METRICS
@@ -23,12 +22,8 @@ if TYPE_CHECKING:
 def _number(
     config: EmbeddingConfig, name: str, wanted: str, accept: Callable[[float], bool], *, whole: bool = False
 ) -> None:
-    value = getattr(config, name)
-    if value is None:
-        return
-    kind = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not accept(value):
-        raise ValueError(f"`{name}` must be {wanted}; got {value!r}.")
+    if getattr(config, name) is not None:
+        check_number(name, getattr(config, name), wanted, accept, whole=whole)
 
 
 def check_numbers(config: EmbeddingConfig) -> None:

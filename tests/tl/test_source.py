@@ -297,6 +297,21 @@ def test_affinities_can_be_given_as_a_matrix(matrix):
     assert adata.uns["by_matrix"]["params"]["affinity_in"] == "precomputed"
 
 
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [
+        ("sinkhorn", "sinkhorn"),
+        (ne.SinkhornAffinity(), "sinkhorn"),
+        (ne.SinkhornAffinity(eps=50.0), "SinkhornAffinity(eps=50.0, base_kernel='gaussian')"),
+        (ne.UniformAffinity(8), "uniform"),
+    ],
+)
+def test_the_record_tells_an_affinitys_own_parameters(given, recorded):
+    adata = blobs()
+    ne.tl.neighbor_embedding(adata, use_rep="X_pca", affinity_in=given, **QUICK)
+    assert adata.uns["ne"]["params"]["affinity_in"] == recorded
+
+
 def test_graph_without_a_representation_starts_spectral():
     adata = with_graph(blobs())
     del adata.obsm["X_pca"]

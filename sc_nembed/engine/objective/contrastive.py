@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..checks import check_number, check_positive
 from ..config import EmbeddingConfig
 from ..drawn import DrawnPairs, drawn_pairs
 from ..graph import AffinityMatrix
@@ -41,8 +41,8 @@ class NegativeSamplingOptions:
 
     def __post_init__(self) -> None:
         ContrastOptions(self.n_negatives, self.repulsion)
-        if self.Z_bar is not None and not self.Z_bar > 0:
-            raise ValueError(f"`Z_bar` must be a positive number or None; got {self.Z_bar!r}.")
+        if self.Z_bar is not None:
+            check_positive("Z_bar", self.Z_bar)
 
     def noise(self, n_obs: int) -> float:
         """How often noise shows a pair, in the unit of q."""
@@ -71,8 +71,7 @@ class InfoNCEOptions:
 
 
 def _check_negatives(n_negatives: int) -> None:
-    if isinstance(n_negatives, bool) or not isinstance(n_negatives, numbers.Integral) or n_negatives < 1:
-        raise ValueError(f"`n_negatives` must be an integer of at least 1; got {n_negatives!r}.")
+    check_number("n_negatives", n_negatives, "an integer of at least 1", lambda number: number >= 1, whole=True)
 
 
 def negative_sampling(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from .. import reductions
+from ..checks import check_not_negative, check_positive
 from ..config import EmbeddingConfig
 from ..poincare import LARGEST_DISTANCE
 from ..terms import HyperbolicAttraction, HyperbolicPartition, NormTerm
@@ -37,14 +37,10 @@ class CosneOptions:
     norm_scale: float | None = None
 
     def __post_init__(self) -> None:
-        for name, zero_allowed in (("gamma", False), ("norm_strength", True), ("norm_scale", False)):
-            value = getattr(self, name)
-            if value is None and name == "norm_scale":
-                continue
-            is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value < math.inf
-            if not is_number or (value == 0 and not zero_allowed):
-                wanted = "a number of at least 0" if zero_allowed else "a positive number"
-                raise ValueError(f"`{name}` must be {wanted}; got {value!r}.")
+        check_positive("gamma", self.gamma)
+        check_not_negative("norm_strength", self.norm_strength)
+        if self.norm_scale is not None:
+            check_positive("norm_scale", self.norm_scale)
 
 
 def cosne(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:

@@ -15,9 +15,9 @@ How large a layout gets is known beforehand. At the minimum scaling it changes n
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass, replace
 
+from ..checks import check_not_negative, check_positive
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix
 from ..kernel import Gaussian, LogRepulsion
@@ -39,11 +39,8 @@ class ForceAtlas2Options:
     gravity: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in (("scaling_ratio", self.scaling_ratio), ("gravity", self.gravity)):
-            is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-            if not is_number or value < 0 or (value == 0 and name == "scaling_ratio"):
-                wanted = "a positive number" if name == "scaling_ratio" else "a number of at least 0"
-                raise ValueError(f"`{name}` must be {wanted}; got {value!r}.")
+        check_positive("scaling_ratio", self.scaling_ratio)
+        check_not_negative("gravity", self.gravity)
 
 
 def force_atlas2(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:

@@ -57,7 +57,7 @@ def _evaluation(output: OutputAffinity, sums: Sums) -> str:
 
 def _of_callable(output: CallableAffinity, matrix: AffinityMatrix) -> Objective:
     check_dense(matrix)
-    rows = torch.repeat_interleave(torch.arange(matrix.n_rows, device=matrix.indptr.device), matrix.degrees())
+    rows = matrix.rows()
     columns = matrix.indices.long()
 
     def attraction(positions: Tensor) -> Tensor:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .. import pairs
+from ..checks import check_not_negative, check_positive
 from ..config import EmbeddingConfig
 from ..neighbors import unit_rows
 from ..pair_potential import LocalPull, Pull, Push
@@ -29,8 +27,8 @@ class PACMAPOptions:
     FP_ratio: float = 2.0
 
     def __post_init__(self) -> None:
-        _check("MN_ratio", self.MN_ratio, "a number of at least 0", lambda value: value >= 0)
-        _check("FP_ratio", self.FP_ratio, "a positive number", lambda value: value > 0)
+        check_not_negative("MN_ratio", self.MN_ratio)
+        check_positive("FP_ratio", self.FP_ratio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +41,7 @@ class LocalMAPOptions:
 
     def __post_init__(self) -> None:
         PACMAPOptions(self.MN_ratio, self.FP_ratio)
-        _check("low_dist_thres", self.low_dist_thres, "a positive number", lambda value: value > 0)
-
-
-def _check(name: str, value: float, wanted: str, accept: Callable[[float], bool]) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or not accept(value):
-        raise ValueError(f"`{name}` must be {wanted}; got {value!r}.")
+        check_positive("low_dist_thres", self.low_dist_thres)
 
 
 def pacmap_steps(config: EmbeddingConfig) -> tuple[int, int, int]:

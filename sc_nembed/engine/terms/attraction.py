@@ -69,11 +69,8 @@ class Attraction(Term):
 def _plain(matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, value: bool) -> Force:
     gradient, curvature = torch.zeros_like(positions), positions.new_zeros(positions.shape[0])
     total = positions.new_zeros(())
-    rows = torch.repeat_interleave(torch.arange(matrix.n_rows, device=positions.device), matrix.degrees())
-    edges = zip(
-        rows.split(BLOCK_EDGES), matrix.indices.split(BLOCK_EDGES), matrix.weights.split(BLOCK_EDGES), strict=True
-    )
-    for row, column, weight in edges:
+    parts = (part.split(BLOCK_EDGES) for part in (matrix.rows(), matrix.indices, matrix.weights))
+    for row, column, weight in zip(*parts, strict=True):
         difference = positions[row] - positions[column.long()]
         sq_dist = (difference * difference).sum(1)
         weight = weight.to(positions.dtype)

@@ -10,6 +10,7 @@ the gradient, of the sum or of the drawn loss. With φ = log(1 + q / noise) this
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,13 +33,19 @@ class ExpectedContrast(Term):
     n_negatives: float
     counts: Tensor | None = None
 
+    @cached_property
+    def _is_even(self) -> bool:
+        """Whether both ends of every pair feel the same: all cells have one mass."""
+        each = self.row_mass if self.counts is None else self.row_mass / self.counts
+        return torch.allclose(each, each[0], rtol=ROUNDING, atol=0)
+
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         rate = self.row_mass.to(positions.dtype) * self.n_negatives
         n_others = (len(rate) if self.counts is None else float(self.counts.sum())) - 1
         mass, push = self.plan(positions, positions, 0, self.counts)
         push *= rate[:, None]
         count = torch.ones_like(rate) if self.counts is None else self.counts
-        if torch.allclose(rate * count[0], count * rate[0], rtol=ROUNDING, atol=0):  # both ends of a pair feel the same
+        if self._is_even:
             push *= 2
         else:
             push += count[:, None] * self.plan(positions, positions, 0, rate)[1]

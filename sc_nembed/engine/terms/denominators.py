@@ -43,8 +43,7 @@ class Edges:
     @cached_property
     def rows(self) -> Tensor:
         """Of every edge, (n_edges,) int64."""
-        matrix = self.matrix
-        return torch.repeat_interleave(torch.arange(matrix.n_rows, device=matrix.indptr.device), matrix.degrees())
+        return self.matrix.rows()
 
     @cached_property
     def _unsigned(self) -> tuple[np.ndarray, ...]:

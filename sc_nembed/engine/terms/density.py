@@ -69,9 +69,7 @@ class Density(Term):
 
     @cached_property
     def _rows(self) -> Tensor:
-        return torch.repeat_interleave(
-            torch.arange(self.matrix.n_rows, device=self.matrix.indptr.device), self.matrix.degrees()
-        )
+        return self.matrix.rows()
 
     def _is_fused(self, positions: Tensor) -> bool:
         return backend.is_fused(positions) and type(self.kernel) in KINDS

@@ -102,8 +102,7 @@ def _sq_distance(t: Tensor) -> tuple[Tensor, Tensor]:
 def _plain_attraction(matrix: AffinityMatrix, positions: Tensor, precision: float) -> tuple[Tensor, Tensor]:
     room = 1 - positions.square().sum(1)
     pull, inward, cost = torch.zeros_like(positions), torch.zeros_like(room), room.new_zeros(())
-    rows = torch.repeat_interleave(torch.arange(matrix.n_rows, device=positions.device), matrix.degrees())
-    parts = (part.split(BLOCK_PAIRS) for part in (rows, matrix.indices, matrix.weights))
+    parts = (part.split(BLOCK_PAIRS) for part in (matrix.rows(), matrix.indices, matrix.weights))
     for row, column, weight in zip(*parts, strict=True):
         column, weight = column.long(), weight.to(positions.dtype)
         difference = positions[row] - positions[column]

@@ -36,11 +36,8 @@ class PairSum(Term):
 
 def _plain(pairs: AffinityMatrix, potential: PairPotential, positions: Tensor, value: bool) -> Force:
     gradient, total = torch.zeros_like(positions), positions.new_zeros(())
-    rows = torch.repeat_interleave(torch.arange(pairs.n_rows, device=positions.device), pairs.degrees())
-    edges = zip(
-        rows.split(BLOCK_EDGES), pairs.indices.split(BLOCK_EDGES), pairs.weights.split(BLOCK_EDGES), strict=True
-    )
-    for row, column, weight in edges:
+    parts = (part.split(BLOCK_EDGES) for part in (pairs.rows(), pairs.indices, pairs.weights))
+    for row, column, weight in zip(*parts, strict=True):
         difference, weight = positions[row] - positions[column.long()], weight.to(positions.dtype)
         sq_dist = difference.square().sum(1)
         gradient.index_add_(0, row, (2 * weight * potential.slope(sq_dist))[:, None] * difference)
