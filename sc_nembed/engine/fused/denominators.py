@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
+from .attraction import coordinates
 from .elementary import log_of
 from .kernels import cauchy
 
@@ -22,8 +23,31 @@ def _sq_dist(positions, i, j):
 
 
 @kernel
-def gradient(chunk, begin, end, indptr, indices, weights, positions, shape, denominator, gradient, share):
-    """The gradient (n, d) at fixed d, and the share Σⱼ pᵢⱼ / (qᵢⱼ + dᵢ), which is the derivative with respect to dᵢ."""
+def gradient_2d(chunk, begin, end, indptr, indices, weights, positions, shape, denominator, gradient, share):
+    """The gradient (2n,) at fixed d, and the share Σⱼ pᵢⱼ / (qᵢⱼ + dᵢ), which is the derivative with respect to dᵢ.
+
+    `positions` is (n,) uint64, a pair of float32 each.
+    """
+    for i in range(begin, end):
+        x, y = coordinates(positions[i])
+        own, total, sum_x, sum_y = denominator[i], ZERO, ZERO, ZERO
+        for edge in range(indptr[i], indptr[i + 1]):
+            there_x, there_y = coordinates(positions[indices[edge]])
+            dx, dy = x - there_x, y - there_y
+            value, slope = cauchy(dx * dx + dy * dy, shape)
+            part = weights[edge] / (value + own)
+            total += part
+            strength = slope * (part + weights[edge] / (value + denominator[indices[edge]]))
+            sum_x += strength * dx
+            sum_y += strength * dy
+        place = np.uint64(i)
+        gradient[place + place], gradient[place + place + np.uint64(1)] = TWO * sum_x, TWO * sum_y
+        share[place] = total
+
+
+@kernel
+def gradient_any_d(chunk, begin, end, indptr, indices, weights, positions, shape, denominator, gradient, share):
+    """The same for positions (n, d)."""
     for i in range(begin, end):
         own, total = denominator[i], ZERO
         for d in range(positions.shape[1]):

@@ -1,4 +1,8 @@
-"""Sums over the pairs of `engine.drawn`; its circle is laid out in a row, with the first places again at its end."""
+"""Sums over the pairs of `engine.drawn`; its circle is laid out in a row, with the first places again at its end.
+
+The inner loops run over slices, from 0 on: of a range that begins elsewhere numba does not know that it is never
+negative, and gathers what it could load.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +26,12 @@ def lay_out(chunk, begin, end, cells, positions, row):
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
 def _masses(value_and_slope, begin, end, cells, row, n_negatives, shape, mass):
     """Σ over the m cells after each of value(u)."""
-    xs, ys, zs = row[0], row[1], row[2]
     for place in range(begin, end):
-        x, y, z = xs[place], ys[place], zs[place]
+        x, y, z = row[0, place], row[1, place], row[2, place]
+        first, last = place + 1, place + 1 + n_negatives
+        xs, ys, zs = row[0, first:last], row[1, first:last], row[2, first:last]
         total = ZERO
-        for j in range(place + 1, place + 1 + n_negatives):
+        for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             value, _ = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
             total += value
@@ -36,12 +41,13 @@ def _masses(value_and_slope, begin, end, cells, row, n_negatives, shape, mass):
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
 def _pushes(value_and_slope, begin, end, cells, row, n_negatives, shape, push):
     """Σ slope(u) (zᵢ − zⱼ): the m cells after each at its own share, the m before it at theirs, `row[3]`."""
-    xs, ys, zs, shares = row[0], row[1], row[2], row[3]
     n = cells.shape[0]
     for place in range(begin, end):
         push_x = push_y = push_z = ZERO
-        x, y, z, share = xs[place], ys[place], zs[place], shares[place]
-        for j in range(place + 1, place + 1 + n_negatives):
+        x, y, z, share = row[0, place], row[1, place], row[2, place], row[3, place]
+        first, last = place + 1, place + 1 + n_negatives
+        xs, ys, zs = row[0, first:last], row[1, first:last], row[2, first:last]
+        for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             _, slope = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
             push_x += slope * dx
@@ -49,8 +55,9 @@ def _pushes(value_and_slope, begin, end, cells, row, n_negatives, shape, push):
             push_z += slope * dz
         push_x, push_y, push_z = share * push_x, share * push_y, share * push_z
         last = place if place >= n_negatives else place + n
-        x, y, z = xs[last], ys[last], zs[last]
-        for j in range(last - n_negatives, last):
+        first = last - n_negatives
+        xs, ys, zs, shares = row[0, first:last], row[1, first:last], row[2, first:last], row[3, first:last]
+        for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             _, slope = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
             slope *= shares[j]

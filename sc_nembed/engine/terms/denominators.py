@@ -53,7 +53,12 @@ class Edges:
         """Gradient (n, d) of Σᵢⱼ pᵢⱼ log(qᵢⱼ + dᵢ) at fixed d (n,), and its derivatives with respect to d, (n,)."""
         if self._is_fused(positions):
             gradient, share = torch.empty(positions.shape), torch.empty(positions.shape[0])
-            self._run(fused.gradient, positions, denominator, gradient.numpy(), share.numpy())
+            points = backend.as_array(positions)
+            if positions.shape[1] == 2:
+                pairs = points.view(np.uint64)[:, 0]
+                self._run(fused.gradient_2d, pairs, denominator, backend.flat(gradient), share.numpy())
+            else:
+                self._run(fused.gradient_any_d, points, denominator, gradient.numpy(), share.numpy())
             return gradient, share
         difference, sq_dist, columns = self._pairs(positions)
         value, weights = self.kernel.value(sq_dist), self.matrix.weights.to(positions.dtype)
@@ -67,7 +72,7 @@ class Edges:
         """Σᵢⱼ pᵢⱼ log(qᵢⱼ + dᵢ), 0-d."""
         if self._is_fused(positions):
             partial = np.empty(len(backend.chunk_bounds(positions.shape[0], ROWS)))
-            self._run(fused.value, positions, denominator, partial)
+            self._run(fused.value, backend.as_array(positions), denominator, partial)
             return torch.tensor(partial.sum())
         _, sq_dist, _ = self._pairs(positions)
         logs = (self.kernel.value(sq_dist) + denominator[self.rows]).log()
@@ -81,10 +86,10 @@ class Edges:
     def _is_fused(self, positions: Tensor) -> bool:
         return backend.is_fused(positions) and self.kernel == CAUCHY
 
-    def _run(self, kernel, positions: Tensor, denominator: Tensor, *found: np.ndarray) -> None:
+    def _run(self, kernel, points: np.ndarray, denominator: Tensor, *found: np.ndarray) -> None:
         backend.parallel(
-            kernel, backend.chunk_bounds(positions.shape[0], ROWS), *self._unsigned, backend.as_array(positions),
-            shape_of(self.kernel), backend.as_array(denominator), *found,
+            kernel, backend.chunk_bounds(len(points), ROWS), *self._unsigned, points, shape_of(self.kernel),
+            backend.as_array(denominator), *found,
         )  # fmt: skip
 
 
