@@ -1,7 +1,8 @@
 """UMAP by sampling (McInnes et al. 2018), as steps of the loop.
 
 In each epoch every edge is sampled w / max w times on average, at fixed intervals. The cell is then moved towards the
-other end, twice, since the mirrored edge is sampled at the same time, and away from n_negatives cells drawn for it.
+other end, twice, since the mirrored edge is sampled at the same time, and then away from n_negatives cells drawn for
+it, from all of them at once, where the original moves it after each: so their forces need not wait for each other.
 Each cell owns its update: it reads the positions all others had before the epoch, and every draw is a function of seed,
 epoch, cell and edge. So the result has the same bits for any number of threads.
 
@@ -24,6 +25,7 @@ from .fused.kernels import shape_of
 from .graph import AffinityMatrix
 from .kernel import Rational, RationalRepulsion
 from .optimizer import rate_only
+from .terms.attraction import unsigned
 
 ROWS = 1024
 
@@ -84,13 +86,20 @@ class SampledEpochs:
         counts = torch.bincount(rows, minlength=n)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), columns[order]
 
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        indptr, excluded = self.excluded
+        return (*unsigned(self.matrix), backend.as_array(indptr).view(np.uint64), backend.as_array(excluded))
+
     def _fused(self, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float) -> Tensor:
         moved = torch.empty_like(positions)
-        parts = (self.matrix.indptr, self.matrix.indices, self.matrix.weights, *self.excluded, positions)
+        points, of_epoch = backend.as_array(positions), fused.epoch_any_d
+        if positions.shape[1] == 2:
+            points, of_epoch = points.view(np.uint64)[:, 0], fused.epoch_2d
         backend.parallel(
-            fused.epoch, backend.chunk_bounds(positions.shape[0], ROWS), *(backend.as_array(part) for part in parts),
-            epoch, np.uint64(key), self.n_negatives, np.float32(attract), np.float32(repel), np.float32(rate),
-            shape_of(self.kernel), shape_of(self.repulsion), moved.numpy(),
+            of_epoch, backend.chunk_bounds(positions.shape[0], ROWS), *self._arrays, points, epoch, np.uint64(key),
+            self.n_negatives, np.float32(2 * rate * attract), np.float32(2 * rate * repel),
+            shape_of(self.kernel), shape_of(self.repulsion), backend.flat(moved),
         )  # fmt: skip
         return moved
 
@@ -107,11 +116,12 @@ class SampledEpochs:
                 apart = current[rows] - positions[others]
                 pull = -2 * self.kernel.log_slope(apart.square().sum(1, keepdim=True))
                 current[rows] -= rate * attract * pull * apart
+            push = torch.zeros_like(current)
             for k in range(self.n_negatives):
                 chosen, drawn = self.drawn(key, rows, slot * self.n_negatives + k)
                 apart = current[chosen] - positions[drawn]
-                slope = 2 * self.repulsion.slope(apart.square().sum(1, keepdim=True))
-                current[chosen] -= rate * repel * slope * apart
+                push[chosen] -= 2 * self.repulsion.slope(apart.square().sum(1, keepdim=True)) * apart
+            current += rate * repel * push
         return current
 
     def drawn(self, key: int, rows: Tensor, draw: int) -> tuple[Tensor, Tensor]:

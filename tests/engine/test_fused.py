@@ -18,8 +18,9 @@ from sc_nembed.engine.fused import grid_3d as fused_grid_3d
 from sc_nembed.engine.fused import step as fused_step
 from sc_nembed.engine.fused import update as fused_update
 from sc_nembed.engine.fused.elementary import exp_of, log_of
+from sc_nembed.engine.fused.kernels import shape_of, tabulated
 from sc_nembed.engine.graph import KnnGraph
-from sc_nembed.engine.kernel import Gaussian, Rational, StudentT
+from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.optimizer import PreconditionedNesterov
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
@@ -230,6 +231,25 @@ def test_logarithm_above_one_is_as_accurate_as_documented():
     found = np.array([log_of(value) for value in values], float)
     expected = np.log(values.astype(float))
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("which", ["pull", "push"])
+def test_tables_of_the_rational_kernel_are_as_accurate_as_documented(which):
+    kernel = Rational(1.577, 0.895, clip=4.0) if which == "pull" else RationalRepulsion(1.577, 0.895)
+    distance = np.geomspace(2e-4, 1e4, 300_000).astype(np.float32)
+    for kink in [] if which == "pull" else [0.01, kernel.clip_distance]:
+        distance = distance[np.abs(distance / kink - 1) > 2**-8]
+    sq_dist = torch.from_numpy(distance).square()
+    exact = -(kernel.log_slope if which == "pull" else kernel.slope)(sq_dist.double())
+    found = np.empty(len(sq_dist), np.float32)
+    _read(sq_dist.numpy(), shape_of(kernel), found)
+    np.testing.assert_allclose(found, exact, rtol=1.2e-5)
+
+
+@njit
+def _read(sq_dist, shape, found):
+    for i in range(len(sq_dist)):
+        found[i] = tabulated(sq_dist[i], shape)
 
 
 def test_exponential_below_zero_is_as_accurate_as_documented():
