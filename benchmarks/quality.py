@@ -112,7 +112,7 @@ def explanation(lines: list[list[str]], options, machine: str, origins: set[str]
     return [
         f"Means over {N_SEEDS} seeds, {MANY_SEEDS} of PaCMAP and LocalMAP, one of TorchDR. Defaults on both sides, but "
         "for the number of neighbors where the method says so; UMAP with `min_dist=0.5` on both; contrastive-ne with "
-        "the optimiser of its paper; of TorchDR SNE with a rate of 10 (at its default it ends in NaN), TSNEkhorn "
+        "the optimiser of its paper; of TorchDR SNE with a rate of 10 (its default ends in NaN on pbmc3k), TSNEkhorn "
         "without its stop by the norm of the gradient (which comes too early), CO-SNE with the settings of its "
         "example. Seconds are of the whole call, and orientation only.",
         f"Bars: recall at most 0.01, accuracy at most 0.02 below. **{n_missed or 'None'} missed of {2 * len(lines)}.**",
