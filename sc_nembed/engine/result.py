@@ -19,6 +19,7 @@ from .affinity import (
     UMAPAffinity,
     UniformAffinity,
 )
+from .affinity._named import OF_NEIGHBORS
 from .config import EmbeddingConfig
 from .loop import exaggeration
 from .output_affinity import describe
@@ -89,7 +90,7 @@ def effective(
     out_name, out_kwargs = describe(*given) if config.has_output else (None, None)
     return replace(
         config,
-        affinity_in=_recorded(affinity),
+        affinity_in=_recorded(affinity, n_neighbors),
         perplexity=affinity.perplexity if isinstance(affinity, OF_PERPLEXITY) else None,
         n_neighbors=n_neighbors,
         max_iter=len(exaggerations),
@@ -108,7 +109,12 @@ def effective(
     )
 
 
-def _recorded(affinity: InputAffinity | None) -> InputAffinity | str | None:
+def _recorded(affinity: InputAffinity | None, n_neighbors: int | None) -> InputAffinity | str | None:
     """An affinity's name where that says all; one that has parameters of its own, or is somebody else's, itself."""
     name = {kind: name for name, kind in AFFINITIES.items()}.get(type(affinity))
-    return name if isinstance(affinity, TOLD_BY_NAME) or (name and affinity == type(affinity)()) else affinity
+    if name is None or isinstance(affinity, TOLD_BY_NAME):
+        return name or affinity
+    usual = [type(affinity)()]
+    if name in OF_NEIGHBORS and n_neighbors is not None:
+        usual.append(OF_NEIGHBORS[name](n_neighbors))
+    return name if affinity in usual else affinity

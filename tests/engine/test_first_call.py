@@ -132,7 +132,7 @@ for module in [module for name, module in sys.modules.items() if name.startswith
 print(json.dumps(found))
 """
     found = json.loads(python(code))
-    for name in ("affinity.entropic", "affinity.fuzzy", "affinity.fill_union", "affinity.sorted_rows", "umap.epoch",
+    for name in ("affinity.entropic", "affinity.fuzzy", "affinity.fill_union", "affinity.sorted_rows", "umap.epoch_2d",
                  "exact_sum.student", "grid.gather", "update.nesterov", "attraction.force_any_d"):  # fmt: skip
         assert f"fused.{name}" in found
     several = {name: kinds for name, kinds in found.items() if len(kinds) > 1}
