@@ -98,13 +98,13 @@ def line(name: str, of_set: str, mine: dict, peer: dict) -> list[str]:
     method = METHODS[name]
     numbers = [format(found[measure], digits) for found in (mine, peer) for measure, digits in MEASURES.items()]
     kl = "" if np.isnan(mine["kl"]) else format(mine["kl"], ".3f")
-    return [name, of_set, method.peer, kl, *numbers, *verdict(mine, peer)]
+    return [name, of_set, method.peer, *verdict(mine, peer), kl, *numbers]
 
 
 def table(lines: list[list[str]]) -> str:
-    header = ["method", "set", "peer", "KL"]
+    header = ["method", "set", "peer", "Δ recall", "Δ accuracy", "KL"]
     header += [f"{tool} {measure}" for tool in ("sc_nembed", "peer") for measure in (*MEASURES,)]
-    return common.markdown_table([*header, "Δ recall", "Δ accuracy"], lines)
+    return common.markdown_table(header, lines)
 
 
 def explanation(lines: list[list[str]], options, machine: str, origins: set[str]) -> list[str]:

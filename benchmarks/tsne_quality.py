@@ -199,7 +199,7 @@ def main() -> None:
         print(f"{name}: {time.perf_counter() - begin:.0f} s; Δ {verdict(found[name])}", flush=True)
     machines = sorted({of_set["machine"] for name, of_set in cached.items() if name in found})
     origin = f"as measured before, on {'; '.join(machines)}" if machines else ""
-    common.report("Quality", [*explanation(found, options, machine, origin), table(found)], options.output)
+    common.report("Quality of t-SNE", [*explanation(found, options, machine, origin), table(found)], options.output)
 
 
 if __name__ == "__main__":
