@@ -194,6 +194,11 @@ def flat(tensor: Tensor) -> np.ndarray:
     return as_array(tensor).reshape(-1)
 
 
+def pairs(positions: Tensor) -> np.ndarray:
+    """Positions (n, 2) float32 as (n,) uint64: a loop gathers both coordinates at once."""
+    return as_array(positions).view(np.uint64)[:, 0]
+
+
 def in_ipython() -> bool:
     """Whether an interactive IPython session or notebook runs us."""
     ipython = sys.modules.get("IPython")

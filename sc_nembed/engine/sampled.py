@@ -95,7 +95,7 @@ class SampledEpochs:
         moved = torch.empty_like(positions)
         points, of_epoch = backend.as_array(positions), fused.epoch_any_d
         if positions.shape[1] == 2:
-            points, of_epoch = points.view(np.uint64)[:, 0], fused.epoch_2d
+            points, of_epoch = backend.pairs(positions), fused.epoch_2d
         backend.parallel(
             of_epoch, backend.chunk_bounds(positions.shape[0], ROWS), *self._arrays, points, epoch, np.uint64(key),
             self.n_negatives, np.float32(2 * rate * attract), np.float32(2 * rate * repel),

@@ -47,7 +47,7 @@ class Attraction(Term):
         bounds = ranges(positions.shape[0])
         moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
         sides = np.empty((len(bounds), 2, 2), np.float32)
-        points = backend.as_array(positions).view(np.uint64)[:, 0]
+        points = backend.pairs(positions)
         backend.parallel(
             STEPS[KINDS[type(self.kernel)]], bounds, *self._edges, points, shape_of(self.kernel),
             backend.flat(positions), backend.flat(velocity), np.float32(weight), np.float32(other_weight),
@@ -86,7 +86,7 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
     kind, points = KINDS[type(kernel)], backend.as_array(positions)
     if positions.shape[1] == 2:
         force_of, _ = fused.TWO_D[kind]
-        common = (*edges, points.view(np.uint64)[:, 0], shape_of(kernel))
+        common = (*edges, backend.pairs(positions), shape_of(kernel))
     else:
         force_of, common = fused.force_any_d, (*edges, points, kind, shape_of(kernel))
     gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
@@ -107,7 +107,7 @@ def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) ->
     bounds = ranges(len(positions))
     partial = np.empty(len(bounds))
     backend.parallel(
-        fused.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.as_array(positions).view(np.uint64)[:, 0],
+        fused.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.pairs(positions),
         shape_of(kernel), backend.flat(gradient), curvature.numpy(), partial,
     )  # fmt: skip
     return Force(gradient, torch.tensor(partial.sum()), curvature)

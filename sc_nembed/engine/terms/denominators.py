@@ -53,11 +53,11 @@ class Edges:
         """Gradient (n, d) of Σᵢⱼ pᵢⱼ log(qᵢⱼ + dᵢ) at fixed d (n,), and its derivatives with respect to d, (n,)."""
         if self._is_fused(positions):
             gradient, share = torch.empty(positions.shape), torch.empty(positions.shape[0])
-            points = backend.as_array(positions)
             if positions.shape[1] == 2:
-                pairs = points.view(np.uint64)[:, 0]
-                self._run(fused.gradient_2d, pairs, denominator, backend.flat(gradient), share.numpy())
+                points = backend.pairs(positions)
+                self._run(fused.gradient_2d, points, denominator, backend.flat(gradient), share.numpy())
             else:
+                points = backend.as_array(positions)
                 self._run(fused.gradient_any_d, points, denominator, gradient.numpy(), share.numpy())
             return gradient, share
         difference, sq_dist, columns = self._pairs(positions)

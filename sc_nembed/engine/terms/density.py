@@ -94,7 +94,7 @@ class Density(Term):
         kind = CAUCHY if self.kernel == StudentT(1.0) else KINDS[type(self.kernel)]
         points, shape = backend.as_array(positions), shape_of(self.kernel)
         if positions.shape[1] == 2:
-            passes, given = fused.TWO_D[kind], (points.view(np.uint64)[:, 0], shape)
+            passes, given = fused.TWO_D[kind], (backend.pairs(positions), shape)
         else:
             passes, given = (fused.radii_any_d, fused.forces_any_d), (points, kind, shape)
         backend.parallel(passes[which], ranges(len(points)), *self._edges, *given, *arrays)

@@ -51,7 +51,7 @@ def _fused(edges: tuple[np.ndarray, ...], potential: PairPotential, positions: T
     points, gradient, bounds = backend.as_array(positions), torch.empty(positions.shape), ranges(len(positions))
     of_any_d = (*edges, points, kind, shape)
     if positions.shape[1] == 2:
-        pairs_of_floats = points.view(np.uint64)[:, 0]
+        pairs_of_floats = backend.pairs(positions)
         backend.parallel(fused.TWO_D[kind], bounds, *edges, pairs_of_floats, shape, backend.flat(gradient))
     else:
         backend.parallel(fused.force_any_d, bounds, *of_any_d, backend.flat(gradient))
