@@ -27,7 +27,7 @@ from sklearn.neighbors import NearestNeighbors
 import sc_nembed as ne
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import EntropicAffinity, InputAffinity
-from sc_nembed.engine.backend import available_cores
+from sc_nembed.engine.compute.backend import available_cores
 from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
 from sc_nembed.engine.pipeline import EmbeddingResult, embed
 

@@ -19,7 +19,7 @@ from _speed_table import Quality, versus, within
 from accuracy import opentsne_force, relative, sums
 
 import sc_nembed as ne
-from sc_nembed.engine.features import checked_features
+from sc_nembed.engine.cells.features import checked_features
 from sc_nembed.engine.neighbors import nearest_neighbors
 
 N_CELLS, N_LARGE, N_MILLION, N_SMALL, N_TORCHDR = 45_000, 150_000, 1_000_000, 2_700, 10_000

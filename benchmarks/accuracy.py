@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from openTSNE import _tsne
 
-from sc_nembed.engine import backend, presets
-from sc_nembed.engine.features import checked_features
+from sc_nembed.engine import presets
+from sc_nembed.engine.cells.features import checked_features
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed

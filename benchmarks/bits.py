@@ -145,9 +145,10 @@ def main() -> None:
                     digits = type(error).__name__
             route = f"{name}, {n_jobs} threads:"
             print(route, digits, flush=True)
-            (missing if known and route not in known else differing if known.get(route, digits) != digits else []).append(
-                route
-            )
+            if known and route not in known:
+                missing.append(route)
+            elif known.get(route, digits) != digits:
+                differing.append(route)
     if known:
         print(f"{len(known)} hashes: {len(differing)} differ, {len(missing)} are new", *differing, *missing, sep="\n  ")
 

@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from numba import njit
 
-from sc_nembed.engine import backend, presets
+from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import EntropicAffinity, UniformAffinity
-from sc_nembed.engine.features import checked_features
+from sc_nembed.engine.cells.features import checked_features
+from sc_nembed.engine.cells.morton import MANY_CELLS, morton_order
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.kernel import StudentT
-from sc_nembed.engine.morton import MANY_CELLS, morton_order
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.radial_sum import _convolve, fft

@@ -20,7 +20,7 @@ import numpy as np
 from _child import in_fresh_process
 from matplotlib.ticker import LogLocator
 
-from sc_nembed.engine import memory
+from sc_nembed.engine.compute import memory
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 STAGES = ("neighbors", "affinity", "init", "optimize")

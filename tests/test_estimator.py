@@ -25,7 +25,7 @@ import sc_nembed as ne
 from _cells import blobs
 from sc_nembed.engine import neighbors
 from sc_nembed.engine.affinity import PrecomputedAffinity
-from sc_nembed.engine.matching import resolve_loss
+from sc_nembed.engine.losses import resolve_loss
 from sc_nembed.engine.terms import Autograd
 
 CELLS = blobs(gap=3.0).obsm["X_pca"]  # (120, 10) float32

@@ -9,21 +9,16 @@ from typing import Any
 
 import torch
 
-from . import validation
+from . import config_rules
 from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity, named_affinity
 from .affinity._named import OF_PERPLEXITY
 from .graph import AffinityMatrix
-from .matching import resolve_loss
-from .optimizer import (
-    Optimizer,
-    PreconditionedNesterov,
-    resolve_optimizer,
-    with_options,
-)
+from .losses import resolve_loss
+from .optimize.optimizer import Optimizer, PreconditionedNesterov, resolve_optimizer, with_options
+from .optimize.rate_scheduler import resolve_scheduler
+from .optimize.schedule import Schedule
 from .output_affinity import CallableAffinity, OutputAffinity, resolve_output_affinity
-from .rate_scheduler import resolve_scheduler
 from .record import plain
-from .schedule import Schedule
 
 ALIASES = {"learning_rate": "lr", "early_exaggeration": "early_exaggeration_coeff"}  # of fields, for users
 OF_METHODS = {
@@ -107,8 +102,8 @@ class EmbeddingConfig:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        validation.check_numbers(self)
-        validation.check_names(self)
+        config_rules.check_numbers(self)
+        config_rules.check_names(self)
         self.resolved_optimizer()
         if resolve_scheduler(self.scheduler, self.scheduler_kwargs) is None and self.scheduler_kwargs:
             raise ValueError("`scheduler_kwargs` has no effect without a `scheduler`; name one, or drop it.")
@@ -116,8 +111,8 @@ class EmbeddingConfig:
         if self.perplexity is not None:
             EntropicAffinity(self.perplexity)
         resolve_loss(self.loss_fn, self.kwargs_loss)
-        validation.check_combinations(self)
-        validation.check_negative(self)
+        config_rules.check_combinations(self)
+        config_rules.check_negative(self)
 
     def resolved_optimizer(self) -> Optimizer:
         if isinstance(self.optimizer, str) and self.optimizer == "auto":

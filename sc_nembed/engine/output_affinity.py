@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .dense_sinkhorn import scaled
 from .kernel import Gaussian, Kernel, Rational, StudentT, fit_rational
-from .sinkhorn import scaled
 
 NORMALIZATIONS = ("all", "row", "sinkhorn", None)
 

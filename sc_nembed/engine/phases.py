@@ -10,8 +10,8 @@ import torch
 from .config import EmbeddingConfig
 from .graph import AffinityMatrix
 from .objective import n_epochs, pacmap_steps
-from .optimizer import auto_rate
-from .schedule import Phase, Ramp, Schedule
+from .optimize.optimizer import auto_rate
+from .optimize.schedule import Phase, Ramp, Schedule
 
 LAST_RATE = Ramp(2.0, 1.0)  # from 3, short runs of small sets at low perplexity are chaotic
 MANY_NEGATIVES = 50

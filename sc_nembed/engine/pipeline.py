@@ -16,18 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend, memory, objective, race
+from . import objective
 from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity, SymmetricEntropicAffinity
-from .callbacks import Callback, progress_bar
 from .cells import Cells, Given, Source, cells_of, checked, n_obs_of, processes_duplicates
+from .compute import backend, memory
 from .config import EmbeddingConfig
-from .encoder import EncoderOptimizer, encoded
 from .graph import AffinityMatrix, KnnGraph
 from .initialization import start_positions
-from .loop import Rules, RunState
 from .neighbors import default_method, nearest_neighbors
+from .optimize import race
+from .optimize.callbacks import Callback, progress_bar
+from .optimize.encoder import EncoderOptimizer, encoded
+from .optimize.loop import Rules, RunState
+from .optimize.rate_scheduler import resolve_scheduler
 from .poincare import start_in_ball
-from .rate_scheduler import resolve_scheduler
 from .result import EmbeddingResult, effective
 from .terms import Density
 

@@ -1,4 +1,4 @@
-"""The Poincaré ball, and Riemannian Adam on it.
+"""The Poincaré ball: its geometry, and starts inside it.
 
 The ball ‖z‖ < 1 has the metric λ² ‖dz‖², λ = 2 / (1 − ‖z‖²), of curvature −1. With ⊕ Möbius addition (Ungar 2008):
 
@@ -15,15 +15,12 @@ Everything here is computed in float64, whatever the positions: near the edge 1 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .graph import AffinityMatrix
 from .initialization import start_positions
-from .optimizer import rate_only, weighted_sum
 
 LARGEST_NORM = 1 - 1e-5  # of positions; float32 still tells it from 1
 LARGEST_DISTANCE = 2 * math.atanh(LARGEST_NORM)  # from the origin, 12.2
@@ -113,46 +110,3 @@ def start_in_ball(
         name, scaling, features=features, matrix=matrix, n_components=n_components, seed=seed
     )
     return from_origin(tangent).float(), "hyperbolic" if init == "hyperbolic" else used
-
-
-@dataclass(frozen=True, slots=True)
-class RiemannianAdam:
-    """Adam on the ball, with one second moment per cell (Bécigneul & Ganea 2019); it ends no step outside of it.
-
-    The rate is about the distance that a cell moves in a step while its gradients agree. The second moment forgets
-    sooner than is usual, so that the large gradients of early exaggeration do not slow down what follows.
-    """
-
-    betas: tuple[float, float] = (0.9, 0.9)
-    eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        if not (len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas) and self.eps > 0):
-            raise ValueError(
-                f"`betas` must be two numbers from 0 to below 1, and `eps` positive; got {self.betas!r}, {self.eps!r}."
-            )
-
-    def spares(self, objective, positions):
-        return ()
-
-    def start(self, positions, setting, state):
-        if state is not None:
-            return state  # the moments live through phases
-        return torch.zeros_like(positions, dtype=torch.float64), positions.new_zeros(len(positions), 1).double(), 0
-
-    def step(self, positions, forces, state, options):
-        z, (first, second, done) = positions.double(), state
-        (beta, other_beta), done, scale = self.betas, done + 1, conformal(z)
-        gradient = weighted_sum(forces)[0].double() / scale.square()
-        sq_length = (scale * gradient).square().sum(1, keepdim=True)
-        first = beta * first + (1 - beta) * gradient
-        second = other_beta * second + (1 - other_beta) * sq_length
-        mean, spread = first / (1 - beta**done), (second / (1 - other_beta**done)).sqrt()
-        moved = inside(exponential(z, -options["lr"] * mean / (spread + self.eps)))
-        return moved.to(positions.dtype), (transport(z, moved, first), second, done)
-
-    def copy(self, state: Any) -> Any:
-        return state  # no step changes it
-
-    def stand_in(self, setting):
-        return rate_only(setting)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend
 from .affinity import (
     AFFINITIES,
     EntropicAffinity,
@@ -20,10 +19,11 @@ from .affinity import (
     UniformAffinity,
 )
 from .affinity._named import OF_NEIGHBORS
+from .compute import backend
 from .config import EmbeddingConfig
-from .loop import exaggeration
+from .optimize.loop import exaggeration
+from .optimize.schedule import Phase, unroll
 from .output_affinity import describe
-from .schedule import Phase, unroll
 
 OF_PERPLEXITY = (EntropicAffinity, SymmetricEntropicAffinity)
 # all that they were made with is a perplexity, a number of neighbors or a matrix, which the record has

@@ -21,7 +21,7 @@ from ._methods import (
     LocalMAP,
     NegTSNE,
     TSNEkhorn,
-)  # fmt: skip
+)
 
 __all__ = [
     "COSNE", "NCTSNE", "PACMAP", "SNE", "TSNE", "UMAP", "AffinityMatcher", "ForceAtlas2", "InfoTSNE", "LargeVis",

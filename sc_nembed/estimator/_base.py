@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..engine.affinity import PrecomputedAffinity, as_affinity
 from ..engine.cells import MIN_CELLS
+from ..engine.compute.counter_rng import seed_of
 from ..engine.config import ALIASES, EmbeddingConfig
-from ..engine.draws import seed_of
 from ..engine.pipeline import embed
 from ..engine.presets import resolve_method, with_options
 

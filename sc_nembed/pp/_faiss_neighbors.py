@@ -11,8 +11,8 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine import backend
-from ..engine.features import checked_features
+from ..engine.cells.features import checked_features
+from ..engine.compute import backend
 from ..engine.neighbors import completed, default_method, nearest_neighbors, nearest_of_fitted
 from ..estimator._base import SPARSE, as_tensor
 

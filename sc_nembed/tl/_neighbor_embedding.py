@@ -13,15 +13,15 @@ from anndata import AnnData
 
 from .. import _keys
 from .._compat import loaded_scanpy
-from ..engine import backend
+from .._input.source import find_source
 from ..engine.affinity import as_affinity
+from ..engine.compute import backend
+from ..engine.compute.counter_rng import seed_of
 from ..engine.config import ALIASES as CONFIG_ALIASES
 from ..engine.config import EmbeddingConfig
-from ..engine.draws import seed_of
 from ..engine.initialization import NAMES as INIT_NAMES
 from ..engine.pipeline import embed
 from ..engine.presets import resolve_method, with_options
-from ..get._source import find_source
 from ._result import check_slots, record_of, write
 
 _UNGIVEN = {"random_state": 0}  # defaults other than None of parameters that have an alias

@@ -10,9 +10,9 @@ import numpy as np
 from anndata import AnnData, ImplicitModificationWarning
 
 from .. import _compat, _keys
+from .._input.source import Source
 from ..engine.result import EmbeddingResult
 from ..get._history import COLUMNS
-from ..get._source import Source
 
 
 def check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool, columns: Mapping[str, str]) -> None:

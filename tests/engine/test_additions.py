@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend, cells, presets
+from sc_nembed.engine import cells, presets
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
-from sc_nembed.engine.optimizer import PreconditionedNesterov
+from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
+from sc_nembed.engine.optimize.schedule import Phase, Schedule, unroll
 from sc_nembed.engine.pipeline import embed
-from sc_nembed.engine.schedule import Phase, Schedule, unroll
 from sc_nembed.engine.terms import Density, Reference
 
 from . import _truth

@@ -7,7 +7,6 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from sc_nembed.engine import backend, reductions
 from sc_nembed.engine.affinity import (
     AFFINITIES,
     EntropicAffinity,
@@ -19,6 +18,7 @@ from sc_nembed.engine.affinity import (
     UniformAffinity,
     uniform_rows,
 )
+from sc_nembed.engine.compute import backend, reductions
 from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
 from sc_nembed.engine.neighbors import nearest_neighbors
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import (
     DoublyStochasticQuadraticAffinity,
     EntropicAffinity,
@@ -25,6 +24,7 @@ from sc_nembed.engine.affinity import (
     SymmetricEntropicAffinity,
     UMAPAffinity,
 )
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.neighbors import nearest_neighbors
 
 from . import _truth

@@ -8,14 +8,15 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from sc_nembed.engine import backend, presets, reductions
+from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import PrecomputedAffinity, UniformAffinity
-from sc_nembed.engine.drawn import drawn_pairs
+from sc_nembed.engine.compute import backend, reductions
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, NoiseRepulsion, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import NCE, DrawnContrast, Edges, ExpectedContrast, InfoNCE, RowPartition
+from sc_nembed.engine.terms.circle import drawn_pairs
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import (
     AFFINITIES,
     DoublyStochasticQuadraticAffinity,
@@ -16,6 +15,7 @@ from sc_nembed.engine.affinity import (
     SymmetricEntropicAffinity,
     _all_pairs,
 )
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.neighbors import nearest_neighbors
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UniformAffinity
-from sc_nembed.engine.duplicates import distinct_rows
+from sc_nembed.engine.cells.duplicates import distinct_rows
+from sc_nembed.engine.cells.rows import Rows
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import METHODS, sne, tsne, umap
-from sc_nembed.engine.rows import Rows
 
 from . import _truth
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sc_nembed.engine import backend
+from sc_nembed.engine.compute import backend
 
 PRELUDE = """
 import hashlib, json, sys

@@ -9,8 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 
 import sc_nembed as ne
 from _cells import blobs, with_graph
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import PrecomputedAffinity, UMAPAffinity
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.kernel import LogRepulsion
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.objective import Inputs, Sums

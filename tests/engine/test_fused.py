@@ -8,8 +8,8 @@ import torch
 from llvmlite.binding import get_host_cpu_features
 from numba import njit
 
-from sc_nembed.engine import backend, reductions
 from sc_nembed.engine.affinity import UniformAffinity
+from sc_nembed.engine.compute import backend, reductions
 from sc_nembed.engine.fused import FAST
 from sc_nembed.engine.fused import affinity as fused_affinity
 from sc_nembed.engine.fused import grid as fused_grid
@@ -22,7 +22,7 @@ from sc_nembed.engine.fused.kernels import shape_of, tabulated
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
-from sc_nembed.engine.optimizer import PreconditionedNesterov
+from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
 from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum import _splines as splines

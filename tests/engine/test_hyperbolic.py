@@ -13,9 +13,10 @@ import sc_nembed as ne
 from sc_nembed.engine import poincare
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity
 from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.optimize.riemannian_adam import RiemannianAdam
+from sc_nembed.engine.optimize.schedule import Phase, unroll
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import cosne, with_options
-from sc_nembed.engine.schedule import Phase, unroll
 from sc_nembed.engine.terms import Force, HyperbolicAttraction, HyperbolicPartition, NormTerm
 
 from . import _truth
@@ -121,7 +122,7 @@ def test_tangent_vectors_at_the_origin_go_out_and_in_again():
 
 def test_two_steps_of_adam_by_hand():
     z, gradients = in_ball(20, 2), 1e-3 * np.random.default_rng(6).normal(size=(2, 20, 2))
-    optimizer, rate = poincare.RiemannianAdam(betas=(0.8, 0.95), eps=1e-9), 0.2
+    optimizer, rate = RiemannianAdam(betas=(0.8, 0.95), eps=1e-9), 0.2
     points = torch.from_numpy(z)
     state = optimizer.start(points, SETTING, None)
     here, first, second = as_complex(z), 0, 0
@@ -147,7 +148,7 @@ def test_first_step_of_adam_equals_that_of_torchdr():
     theirs = torchdr.utils.ManifoldParameter(z.clone(), requires_grad=True, manifold=ball, c=1)
     theirs.grad = gradient.clone()
     torchdr.utils.RiemannianAdam([theirs], lr=0.1, betas=(0.9, 0.999)).step()
-    optimizer = poincare.RiemannianAdam(betas=(0.9, 0.999))
+    optimizer = RiemannianAdam(betas=(0.9, 0.999))
     state = optimizer.start(z, SETTING, None)
     ours, _ = optimizer.step(z, [(1.0, Force(gradient, None, None))], state, {"lr": 0.1, "momentum": None})
     assert _truth.relative(ours, theirs.detach()) <= 1e-6
@@ -156,7 +157,7 @@ def test_first_step_of_adam_equals_that_of_torchdr():
 @pytest.mark.parametrize("rate", [0.1, 50.0])
 def test_no_step_leaves_the_ball_in_float32(rate):
     points = torch.from_numpy(in_ball(200, 2, largest=0.99999)).float()
-    optimizer = poincare.RiemannianAdam()
+    optimizer = RiemannianAdam()
     state = optimizer.start(points, SETTING, None)
     for _ in range(30):
         force = Force(-points * 1e3, None, None)  # outward

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.linalg import eigh
 
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.initialization import NAMES, hyperbolic, pca, random, spectral, start_positions
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sc_nembed.engine.affinity import PrecomputedAffinity
+from sc_nembed.engine.cells.isolated import participants
 from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
-from sc_nembed.engine.isolated import participants
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from sc_nembed.engine import backend, keops
+from sc_nembed.engine.compute import backend, keops
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.radial_sum import RADIAL_SUMS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import MAGICAffinity, PACMAPAffinity, SelfTuningAffinity
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.neighbors import nearest_neighbors
 

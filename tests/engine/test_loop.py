@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import EntropicAffinity, UMAPAffinity
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
-from sc_nembed.engine.loop import MAX_HALVINGS, Rules, RunState, optimize
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.objective import normalized as objective_of_runs
-from sc_nembed.engine.optimizer import PreconditionedNesterov, resolve_optimizer
+from sc_nembed.engine.optimize.loop import MAX_HALVINGS, Rules, RunState, optimize
+from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov, resolve_optimizer
+from sc_nembed.engine.optimize.schedule import Phase, Ramp
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
-from sc_nembed.engine.schedule import Phase, Ramp
 from sc_nembed.engine.terms import Attraction, Force, Partition, Term
 from sc_nembed.engine.world import SERIAL
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend, memory, presets
+from sc_nembed.engine import presets
+from sc_nembed.engine.compute import backend, memory
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.pipeline import embed
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend, cells, presets
+from sc_nembed.engine import cells, presets
 from sc_nembed.engine.affinity import UniformAffinity
-from sc_nembed.engine.morton import STRETCH, by_degree, morton_order, reordered
+from sc_nembed.engine.cells.morton import STRETCH, by_degree, morton_order, reordered
+from sc_nembed.engine.cells.rows import Rows
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
-from sc_nembed.engine.rows import Rows
 
 from . import _truth
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from sc_nembed.engine import backend, neighbors
-from sc_nembed.engine.features import checked_features
+from sc_nembed.engine import neighbors
+from sc_nembed.engine.cells.features import checked_features
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.neighbors import KNN, METRICS, faiss, from_csr, nearest_neighbors
 
 from . import _truth

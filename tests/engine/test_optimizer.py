@@ -10,7 +10,7 @@ import torch
 
 from sc_nembed.engine.affinity import EntropicAffinity
 from sc_nembed.engine.neighbors import nearest_neighbors
-from sc_nembed.engine.optimizer import (
+from sc_nembed.engine.optimize.optimizer import (
     OWN_OPTIMIZERS,
     DeltaBarDelta,
     PreconditionedNesterov,
@@ -19,10 +19,10 @@ from sc_nembed.engine.optimizer import (
     resolve_optimizer,
     weighted_sum,
 )
+from sc_nembed.engine.optimize.rate_scheduler import resolve_scheduler
+from sc_nembed.engine.optimize.schedule import Phase, Schedule, Setting
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
-from sc_nembed.engine.rate_scheduler import resolve_scheduler
-from sc_nembed.engine.schedule import Phase, Schedule, Setting
 from sc_nembed.engine.terms import Force
 
 from . import _truth

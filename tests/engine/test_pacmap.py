@@ -10,18 +10,19 @@ import torch
 from pacmap import pacmap as authors
 from sklearn.preprocessing import StandardScaler
 
-from sc_nembed.engine import draws, pairs, radial_sum
-from sc_nembed.engine.adam import Adam
+from sc_nembed.engine import radial_sum
 from sc_nembed.engine.affinity import PACMAPAffinity, PrecomputedAffinity, UniformAffinity
+from sc_nembed.engine.compute import counter_rng
 from sc_nembed.engine.config import pacmap_neighbors
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.objective import Inputs, Sums
-from sc_nembed.engine.pair_potential import LocalPull, Pull, Push
+from sc_nembed.engine.optimize.adam import Adam
+from sc_nembed.engine.optimize.schedule import unroll
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import localmap, pacmap, resolve_method, tsne
-from sc_nembed.engine.schedule import unroll
-from sc_nembed.engine.terms import Force, PairSum, nearby_pair_sum
+from sc_nembed.engine.terms import Force, PairSum, nearby_pair_sum, partners
+from sc_nembed.engine.terms.pair_potential import LocalPull, Pull, Push
 
 from . import _truth
 
@@ -95,7 +96,7 @@ def test_gradient_of_a_sum_over_pairs_is_that_of_its_value(potential, n_componen
     rows, columns = torch.from_numpy(listed(partners)).long().T
     value = potential.value((positions[rows] - positions[columns]).square().sum(1)).sum()
     (gradient,) = torch.autograd.grad(value, positions)
-    force = PairSum(pairs.both_ends(partners), potential)(positions.detach(), value=True)
+    force = PairSum(partners.both_ends(partners), potential)(positions.detach(), value=True)
     assert _truth.relative(force.gradient, gradient) <= 1e-12
     assert float(force.value) == pytest.approx(float(value.detach()), rel=1e-12)
 
@@ -129,7 +130,7 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
     tables = [some_partners(200, k, seed) for seed, k in enumerate((10, 5, 20))]
     near = LocalPull(10.0, 6.0) if method == "localmap" else Pull(10.0)
     sums = [
-        PairSum(pairs.both_ends(partners), potential)
+        PairSum(partners.both_ends(partners), potential)
         for partners, potential in zip(tables, (near, Pull(10_000.0), Push()), strict=True)
     ]
     forces = [term(positions.to(dtype), value=True) for term in sums]
@@ -147,9 +148,9 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
 @pytest.mark.parametrize(("n", "k"), [(7, 3), (3000, 20)])
 def test_both_ends_list_every_pair_as_often_as_it_is_there(n, k):
     partners = some_partners(n, k)
-    matrix = pairs.both_ends(partners)
+    matrix = partners.both_ends(partners)
     np.testing.assert_array_equal(_truth.dense(matrix), counted(partners))
-    indptr, indices = pairs._mirrored_plain(partners)
+    indptr, indices = partners._mirrored_plain(partners)
     assert torch.equal(indptr, matrix.indptr)
     np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(partners))
     assert matrix.total == 2 * n * k
@@ -158,7 +159,7 @@ def test_both_ends_list_every_pair_as_often_as_it_is_there(n, k):
 def test_near_pairs_of_equal_affinities_count_once_for_each_direction():
     features = cloud(150, 6)
     directed = PACMAPAffinity(7)(nearest_neighbors(features, 57), symmetric=False)
-    near = pairs.near(directed)
+    near = partners.near(directed)
     np.testing.assert_allclose(_truth.dense(near), counted(directed.indices.reshape(150, 7)), rtol=1e-6)
     assert set(np.unique(_truth.dense(near).round(4))) == {0.0, 1.0, 2.0}
 
@@ -167,7 +168,7 @@ def test_near_pairs_keep_the_proportions_of_the_affinities():
     weights = np.zeros((6, 6))
     weights[[0, 1, 2, 3, 4, 5, 0], [1, 2, 3, 4, 5, 0, 3]] = [1, 2, 3, 4, 5, 6, 7]
     weights[1, 0] = 2
-    near = _truth.dense(pairs.near(PrecomputedAffinity(weights)(symmetric=False)))
+    near = _truth.dense(partners.near(PrecomputedAffinity(weights)(symmetric=False)))
     np.testing.assert_allclose(near, (weights + weights.T) / weights[weights > 0].mean(), rtol=1e-6)
 
 
@@ -175,7 +176,7 @@ def drawn_in_order(key, i, n, refused):
     """Draws for a cell one after the other, without the cell itself and those `refused` at that time."""
     draw = 0
     while True:
-        j = int(draws.integers(key, torch.tensor([i]), torch.tensor([draw]), n))
+        j = int(counter_rng.integers(key, torch.tensor([i]), torch.tensor([draw]), n))
         draw += 1
         if j != i and j not in refused:
             yield j
@@ -184,9 +185,9 @@ def drawn_in_order(key, i, n, refused):
 @pytest.mark.parametrize("n", [9, 60, 1500])
 def test_mid_near_partner_is_the_second_nearest_of_six_others(n):
     features = cloud(n, 4)
-    found = pairs.mid_near(features, 5, seed=3).numpy()
+    found = partners.mid_near(features, 5, seed=3).numpy()
     assert found.shape == (n, min(5, n - 6))
-    key = draws.key_of(3, pairs.MID_NEAR_STEP)
+    key = counter_rng.key_of(3, partners.MID_NEAR_STEP)
     for i in range(0, n, max(1, n // 50)):
         refused = set()
         others = drawn_in_order(key, i, n, refused)
@@ -203,10 +204,10 @@ def test_mid_near_partner_is_the_second_nearest_of_six_others(n):
 @pytest.mark.parametrize(("n", "k"), [(40, 20), (1500, 20), (12, 30)])
 def test_far_partners_are_others_that_are_not_neighbors(n, k):
     directed = PACMAPAffinity(6)(nearest_neighbors(cloud(n, 4), min(n - 1, 56)), symmetric=False)
-    found = pairs.far(directed, k, seed=5).numpy()
+    found = partners.far(directed, k, seed=5).numpy()
     assert found.shape == (n, min(k, n - 7))
     neighbors = directed.indices.reshape(n, 6).numpy()
-    key = draws.key_of(5, pairs.FAR_STEP)
+    key = counter_rng.key_of(5, partners.FAR_STEP)
     for i in range(n):
         row = found[i].tolist()
         assert len({i, *row, *neighbors[i].tolist()}) == 1 + len(row) + 6
@@ -221,17 +222,17 @@ def test_far_partners_are_others_that_are_not_neighbors(n, k):
 def test_far_pairs_need_cells_that_are_not_neighbors():
     everyone = UniformAffinity(7)(nearest_neighbors(cloud(8, 3), 7), symmetric=False)
     with pytest.raises(ValueError, match="all 7 others as neighbors; lower `n_neighbors`"):
-        pairs.far(everyone, 5, seed=0)
+        partners.far(everyone, 5, seed=0)
 
 
 def test_draws_change_with_the_seed_and_between_mid_near_and_far_pairs():
     features = cloud(400, 4)
     directed = PACMAPAffinity(6)(nearest_neighbors(features, 56), symmetric=False)
-    one, two = (pairs.far(directed, 5, seed=seed) for seed in (0, 1))
+    one, two = (partners.far(directed, 5, seed=seed) for seed in (0, 1))
     assert (one == two).float().mean() < 0.05
-    one, two = (pairs.mid_near(features, 5, seed=seed) for seed in (0, 1))
+    one, two = (partners.mid_near(features, 5, seed=seed) for seed in (0, 1))
     assert (one == two).float().mean() < 0.05
-    assert draws.key_of(0, pairs.MID_NEAR_STEP) != draws.key_of(0, pairs.FAR_STEP)
+    assert counter_rng.key_of(0, partners.MID_NEAR_STEP) != counter_rng.key_of(0, partners.FAR_STEP)
 
 
 def lattice(n: int, n_components: int) -> torch.Tensor:
@@ -245,14 +246,14 @@ def lattice(n: int, n_components: int) -> torch.Tensor:
 def test_nearby_partner_is_the_first_of_a_hundred_draws_that_fits_or_the_one_before(n_components, dtype):
     n, k, distance = 300, 6, 2.0 if n_components < 3 else 4.0
     directed = PACMAPAffinity(6)(nearest_neighbors(cloud(n, 4), 56), symmetric=False)
-    before, positions = pairs.far(directed, k, seed=1), lattice(n, n_components)
-    found = pairs.nearby(before, directed, positions.to(dtype), distance, seed=1, step=211)
+    before, positions = partners.far(directed, k, seed=1), lattice(n, n_components)
+    found = partners.nearby(before, directed, positions.to(dtype), distance, seed=1, step=211)
     assert found.dtype == torch.int32
-    key, kept = draws.key_of(1, 211), 0
+    key, kept = counter_rng.key_of(1, 211), 0
     fits = _truth.sq_distances(positions, positions) <= distance**2
     fits[np.arange(n), np.arange(n)] = fits[np.arange(n)[:, None], directed.indices.reshape(n, 6).numpy()] = False
     for i in range(n):
-        tries, new = draws.integers(key, torch.full((100 * k,), i), torch.arange(100 * k), n).reshape(k, 100), []
+        tries, new = counter_rng.integers(key, torch.full((100 * k,), i), torch.arange(100 * k), n).reshape(k, 100), []
         for slot in range(k):
             new.append(next((j for j in tries[slot].tolist() if fits[i, j] and j not in new), -1))
         kept += new.count(-1)
@@ -264,14 +265,14 @@ def test_nearby_pairs_are_drawn_when_the_authors_draw_them():
     """They draw after the steps 210, 220, ..., counted from 0, of which 200 come before the last phase."""
     n, positions = 100, cloud(100, 2)
     directed = PACMAPAffinity(6)(nearest_neighbors(cloud(n, 4), 56), symmetric=False)
-    term, steps = nearby_pair_sum(pairs.far(directed, 5, 0), Push(), directed, 1.0, 200, 0), []
+    term, steps = nearby_pair_sum(partners.far(directed, 5, 0), Push(), directed, 1.0, 200, 0), []
     for done in range(451):
         after = term.at(positions, done)
         if after is not term:
             steps.append(done - 1)
             assert not torch.equal(after.partners, term.partners)
             force = after(positions, value=True)
-            alone = PairSum(pairs.both_ends(after.partners), Push())(positions, value=True)
+            alone = PairSum(partners.both_ends(after.partners), Push())(positions, value=True)
             assert torch.equal(force.gradient, alone.gradient)
             assert torch.equal(after.at(positions, done).partners, after.partners)  # going back draws the same
         term = after
@@ -385,8 +386,8 @@ def test_run_follows_the_authors_code_from_the_same_pairs_and_start(pbmc):
     matrix = PACMAPAffinity(10)(nearest_neighbors(pbmc, 60), symmetric=False)
     features = pbmc - pbmc.mean(0)
     tables = [
-        matrix.indices.reshape(700, 10), pairs.mid_near(features, 5, config.random_state),
-        pairs.far(matrix, 20, config.random_state),
+        matrix.indices.reshape(700, 10), partners.mid_near(features, 5, config.random_state),
+        partners.far(matrix, 20, config.random_state),
     ]  # fmt: skip
     start = StandardScaler().fit_transform(config.init.numpy()).astype(np.float32) * np.float32(1e-4)
     with one_thread():
@@ -462,7 +463,7 @@ def test_cosine_distances_choose_mid_near_pairs(pbmc):
     directed = PACMAPAffinity(10)(nearest_neighbors(pbmc, 60, metric="cosine"), symmetric=False)
     config = replace(pacmap(), metric="cosine")
     problem = pacmap().terms(config, Inputs(directed, lengths * pbmc), Sums(config, 700, CPU, torch.float32))
-    expected = counted(pairs.mid_near(unit, 5, 0))
+    expected = counted(partners.mid_near(unit, 5, 0))
     assert (_truth.dense(problem.objective["mid_near"].pairs) == expected).mean() > 0.999
 
 

@@ -6,8 +6,8 @@ import torch
 from scipy.spatial.distance import cdist
 
 import sc_nembed as ne
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import PHATEAffinity
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import AffinityMatrix, DenseAffinity, KnnGraph
 from sc_nembed.engine.neighbors import nearest_neighbors
 

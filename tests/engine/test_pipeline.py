@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend, radial_sum
-from sc_nembed.engine.affinity import (
-    EntropicAffinity,
-    PrecomputedAffinity,
-    UMAPAffinity,
-    UniformAffinity,
-)
+from sc_nembed.engine import radial_sum
+from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.config import EmbeddingConfig
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT

@@ -16,7 +16,7 @@ from joblib.externals.loky import get_reusable_executor
 
 import sc_nembed as ne
 from _cells import with_graph
-from sc_nembed.engine import backend
+from sc_nembed.engine.compute import backend
 
 FORKS = pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
 PINS = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be assigned there")

@@ -7,18 +7,18 @@ import pytest
 import torch
 from scipy.stats import rankdata, spearmanr
 
-from sc_nembed.engine import race
 from sc_nembed.engine.affinity import EntropicAffinity
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
-from sc_nembed.engine.loop import Rules, RunState, optimize
 from sc_nembed.engine.neighbors import nearest_neighbors
-from sc_nembed.engine.optimizer import PreconditionedNesterov
+from sc_nembed.engine.optimize import race
+from sc_nembed.engine.optimize.loop import Rules, RunState, optimize
+from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
+from sc_nembed.engine.optimize.schedule import Phase, Schedule
 from sc_nembed.engine.phases import of_tsne as tsne_schedule
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
-from sc_nembed.engine.schedule import Phase, Schedule
 from sc_nembed.engine.terms import Attraction, Partition
 from sc_nembed.engine.world import SERIAL
 

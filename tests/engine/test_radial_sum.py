@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend, radial_sum
+from sc_nembed.engine import radial_sum
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.kernel import Gaussian, RationalRepulsion, StudentT
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
 from sc_nembed.engine.radial_sum import _convolve as convolve

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from sc_nembed.engine import backend
 from sc_nembed.engine.affinity import EntropicAffinity, UMAPAffinity, UniformAffinity
-from sc_nembed.engine.features import checked_features
+from sc_nembed.engine.cells.features import checked_features
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.initialization import NAMES, start_positions
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors

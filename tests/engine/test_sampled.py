@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from sc_nembed.engine import backend, draws
 from sc_nembed.engine.affinity import UMAPAffinity
-from sc_nembed.engine.fused.draws import integer
+from sc_nembed.engine.compute import backend, counter_rng
+from sc_nembed.engine.fused.counter_rng import integer
 from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.kernel import Rational, RationalRepulsion
 from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.optimize.sampled import SampledEpochs
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import umap
-from sc_nembed.engine.sampled import SampledEpochs
 from sc_nembed.engine.terms import Attraction
 
 from . import _truth
@@ -33,14 +33,14 @@ STEPS = (0, 1, 2, 499, 10**6)
 
 def drawn(key: int, rows, ks, below) -> np.ndarray:
     rows, ks = torch.broadcast_tensors(torch.as_tensor(rows), torch.as_tensor(ks))
-    return draws.integers(key, rows.contiguous(), ks.contiguous(), below).numpy()
+    return counter_rng.integers(key, rows.contiguous(), ks.contiguous(), below).numpy()
 
 
 def test_scramble_is_the_finaliser_of_splitmix64():
     """The first outputs of Steele's generator with the seeds 0 and 1234567, as published with it."""
-    assert draws._scramble(draws.STEP) == 0xE220A8397B1DCDAF
-    assert draws._scramble((2 * draws.STEP) & draws.MASK) == 0x6E789E6AA1B965F4
-    assert draws._scramble((1234567 + draws.STEP) & draws.MASK) == 6457827717110365317
+    assert counter_rng._scramble(counter_rng.STEP) == 0xE220A8397B1DCDAF
+    assert counter_rng._scramble((2 * counter_rng.STEP) & counter_rng.MASK) == 0x6E789E6AA1B965F4
+    assert counter_rng._scramble((1234567 + counter_rng.STEP) & counter_rng.MASK) == 6457827717110365317
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -50,13 +50,13 @@ def test_draws_are_the_same_integers_in_torch_numba_and_python(seed, step):
     rows = np.concatenate([rng.integers(0, 2**31 - 1, 150), np.arange(50), [2**31 - 2]])
     ks = np.concatenate([rng.integers(0, 10**6, 150), np.arange(50), [2**31]])
     below = np.concatenate([rng.integers(1, 2**31 - 1, 150), np.arange(1, 51), [2**31 - 1]])
-    key = draws.key_of(seed, step)
-    found = draws.integers(key, *(torch.from_numpy(part) for part in (rows, ks, below)))
+    key = counter_rng.key_of(seed, step)
+    found = counter_rng.integers(key, *(torch.from_numpy(part) for part in (rows, ks, below)))
     assert found.dtype == torch.int64
     for row, k, limit, value in zip(rows.tolist(), ks.tolist(), below.tolist(), found.tolist(), strict=True):
         assert 0 <= value < limit
         assert int(integer(np.uint64(key), np.uint64(row), np.uint64(k), np.uint64(limit))) == value
-        mixed = draws._scramble(draws._scramble((key + (row << 32) + k) % 2**64))
+        mixed = counter_rng._scramble(counter_rng._scramble((key + (row << 32) + k) % 2**64))
         assert (mixed >> 32) * limit >> 32 == value
 
 
@@ -66,11 +66,11 @@ def test_draws_are_uniform(over, below):
     """Chi-square over each argument alone, at a probability of 1e-4."""
     many = np.arange(100_000)
     if over == "rows":
-        found = drawn(draws.key_of(3, 5), many, 2, below)
+        found = drawn(counter_rng.key_of(3, 5), many, 2, below)
     elif over == "draws":
-        found = drawn(draws.key_of(3, 5), 2, many, below)
+        found = drawn(counter_rng.key_of(3, 5), 2, many, below)
     else:
-        keys = [draws.key_of(*((3, i) if over == "steps" else (i, 3))) for i in range(20_000)]
+        keys = [counter_rng.key_of(*((3, i) if over == "steps" else (i, 3))) for i in range(20_000)]
         found = np.array([int(integer(np.uint64(k), np.uint64(2), np.uint64(5), np.uint64(below))) for k in keys])
     counts = np.bincount(found, minlength=below)
     expected = len(found) / below
@@ -81,12 +81,12 @@ def test_draws_are_uniform(over, below):
 def test_draws_next_to_each_other_are_independent(next_to):
     """Chi-square of pairs: 16 by 16 values each."""
     rows, ks = np.repeat(np.arange(400), 250), np.tile(np.arange(250), 400)
-    one = drawn(draws.key_of(3, 5), rows, ks, 16)
+    one = drawn(counter_rng.key_of(3, 5), rows, ks, 16)
     two = {
-        "row": lambda: drawn(draws.key_of(3, 5), rows + 1, ks, 16),
-        "draw": lambda: drawn(draws.key_of(3, 5), rows, ks + 1, 16),
-        "step": lambda: drawn(draws.key_of(3, 6), rows, ks, 16),
-        "seed": lambda: drawn(draws.key_of(4, 5), rows, ks, 16),
+        "row": lambda: drawn(counter_rng.key_of(3, 5), rows + 1, ks, 16),
+        "draw": lambda: drawn(counter_rng.key_of(3, 5), rows, ks + 1, 16),
+        "step": lambda: drawn(counter_rng.key_of(3, 6), rows, ks, 16),
+        "seed": lambda: drawn(counter_rng.key_of(4, 5), rows, ks, 16),
     }[next_to]()
     counts = np.bincount(16 * one + two, minlength=256)
     expected = len(one) / 256
@@ -94,7 +94,7 @@ def test_draws_next_to_each_other_are_independent(next_to):
 
 
 def test_draws_depend_on_neither_order_nor_company():
-    key, order = draws.key_of(0, 9), np.random.default_rng(0).permutation(500)
+    key, order = counter_rng.key_of(0, 9), np.random.default_rng(0).permutation(500)
     rows, ks = np.arange(500) % 41, np.arange(500) // 41
     together = drawn(key, rows, ks, 1000)
     np.testing.assert_array_equal(drawn(key, rows[order], ks[order], 1000), together[order])
@@ -157,7 +157,7 @@ def by_hand(weights, positions, n_epochs, *, n_negatives, exclude, seed, rate=1.
     """
     n, positions, weights = len(weights), positions.double().numpy().copy(), weights.astype(np.float32).astype(float)
     for done in range(n_epochs):
-        key, step, before = draws.key_of(seed, done), rate * (1 - done / n_epochs), positions.copy()
+        key, step, before = counter_rng.key_of(seed, done), rate * (1 - done / n_epochs), positions.copy()
         for i in range(n):
             others = [j for j in range(n) if j not in never_drawn(weights, exclude)[i]]
             for slot, j in enumerate(np.flatnonzero(weights[i])):
@@ -285,7 +285,7 @@ def test_excluded_cells_are_never_drawn_and_all_others_are(exclude):
     epochs, seen = sampler(weights, exclude=exclude), np.zeros((n, n), int)
     for step in range(40):
         for draw in range(25):
-            rows, found = epochs.drawn(draws.key_of(7, step), torch.arange(n), draw)
+            rows, found = epochs.drawn(counter_rng.key_of(7, step), torch.arange(n), draw)
             np.add.at(seen, (rows.numpy(), found.numpy()), 1)
     for i, cells in enumerate(never_drawn(weights, exclude)):
         allowed = [j for j in range(n) if j not in cells]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sc_nembed.engine.graph import AffinityMatrix
+from sc_nembed.engine.optimize.schedule import Phase, Ramp, n_steps, unroll, values
 from sc_nembed.engine.phases import of_tsne as tsne_schedule
 from sc_nembed.engine.presets import resolve_method, tsne
-from sc_nembed.engine.schedule import Phase, Ramp, n_steps, unroll, values
 
 
 def matrix_of(n_obs: int, total: float = 1.0) -> AffinityMatrix:

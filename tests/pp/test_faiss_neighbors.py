@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import sc_nembed as ne
 from _cells import snapshot
 from sc_nembed.engine import pipeline
-from sc_nembed.engine.features import checked_features
+from sc_nembed.engine.cells.features import checked_features
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.neighbors.faiss import FLAT_CELLS
 from sc_nembed.estimator._base import as_tensor

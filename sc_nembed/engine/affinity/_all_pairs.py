@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 from ..graph import AffinityMatrix, KnnGraph
 
 MAX_CELLS = 10_000  # of all pairs: some 3 GB

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 from ..graph import AffinityMatrix, KnnGraph
 from ._all_pairs import ROWS, all_pairs, check_positive, from_rows, n_of_all_pairs
 from ._scaling import EXPONENTIAL, POSITIVE_PART, Link, Scaling

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from .. import backend
-from ..fused import affinity as fused
+from ..compute import backend
+from ..fused import affinity as fused_affinity
 from ..graph import AffinityMatrix, KnnGraph
 from ._symmetrize import directed, edges_of, symmetrize
 
@@ -64,7 +64,7 @@ class EntropicAffinity:
         share = np.float32(1 / len(self.perplexities))
         for perplexity in self.perplexities:
             bounds = backend.chunk_bounds(graph.n_obs, ROWS)
-            backend.parallel(fused.entropic, bounds, distances, perplexity, share, weights)
+            backend.parallel(fused_affinity.entropic, bounds, distances, perplexity, share, weights)
         return (symmetrize if symmetric else directed)(*edges_of(graph, weights))
 
 
@@ -122,5 +122,5 @@ class UMAPAffinity:
         n_counted = finite.sum() + graph.n_obs  # the cells themselves too
         mean = distances[finite].sum(dtype=np.float64) / n_counted
         weights = np.zeros(distances.shape, np.float32)
-        backend.parallel(fused.fuzzy, backend.chunk_bounds(graph.n_obs, ROWS), distances, mean, weights)
+        backend.parallel(fused_affinity.fuzzy, backend.chunk_bounds(graph.n_obs, ROWS), distances, mean, weights)
         return symmetrize(*edges_of(graph, weights), fuzzy_union=True, normalize=False)

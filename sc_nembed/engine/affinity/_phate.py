@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 from ..graph import DenseAffinity, KnnGraph
 from ._all_pairs import ROWS, all_pairs, check_positive, n_of_all_pairs
 from ._bandwidth import bandwidths

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import backend
+from ..compute import backend
 from ..fused import kernel
 from ..fused.elementary import exp_of
 from ._all_pairs import ROWS

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 from ..fused import kernel
 from ..graph import AffinityMatrix, KnnGraph
 from ._all_pairs import ROWS, all_pairs, from_rows, n_of_all_pairs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .. import backend
-from ..fused import affinity as fused
+from ..compute import backend
+from ..fused import affinity as fused_affinity
 from ..graph import AffinityMatrix, KnnGraph
 
 MAX_RANGES = 8
@@ -47,7 +47,7 @@ def symmetrize(
     n = len(indptr) - 1
     bounds = backend.chunk_bounds(n, max(MIN_ROWS, -(-n // MAX_RANGES)))
     counts = np.zeros((len(bounds), n), np.int64)
-    backend.parallel(fused.count_columns, bounds, indptr, indices, counts)
+    backend.parallel(fused_affinity.count_columns, bounds, indptr, indices, counts)
     t_indptr = np.concatenate([[0], np.cumsum(counts.sum(0))])
     place = t_indptr[:-1].copy()
     for counted in counts:  # from numbers to places: where the entries of a range begin in each column
@@ -55,16 +55,16 @@ def symmetrize(
         counted[:] = place
         place += n_before
     rows, values, row_mass = np.empty_like(indices), np.empty_like(weights), np.empty(n)
-    backend.parallel(fused.fill_transpose, bounds, indptr, indices, weights, counts, rows, values, row_mass)
+    backend.parallel(fused_affinity.fill_transpose, bounds, indptr, indices, weights, counts, rows, values, row_mass)
     sizes = np.empty(n, np.int64)
-    backend.parallel(fused.count_union, bounds, indptr, indices, t_indptr, rows, sizes)
+    backend.parallel(fused_affinity.count_union, bounds, indptr, indices, t_indptr, rows, sizes)
     out_indptr = np.concatenate([[0], np.cumsum(sizes)])
     out_indices, out_weights = np.empty(out_indptr[-1], np.int32), np.empty(out_indptr[-1], np.float32)
     mass = row_mass.sum() if normalize else 1.0
     scale = 1 / mass if mass > 0 else 0.0
     backend.parallel(
-        fused.fill_union, bounds, indptr, indices, weights, t_indptr, rows, values, fuzzy_union, np.float32(scale),
-        out_indptr, out_indices, out_weights,
+        fused_affinity.fill_union, bounds, indptr, indices, weights, t_indptr, rows, values, fuzzy_union,
+        np.float32(scale), out_indptr, out_indices, out_weights,
     )  # fmt: skip
     return AffinityMatrix(
         torch.from_numpy(out_indptr), torch.from_numpy(out_indices), torch.from_numpy(out_weights),

@@ -1,4 +1,4 @@
-"""The step of `engine.adam`."""
+"""The step of `engine.optimize.adam`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from .kernels import (
     scalar,
     student_cost,
     student_pull,
-)  # fmt: skip
+)
 
 FOUR, ZERO = np.float32(4), np.float32(0)
 

@@ -1,4 +1,4 @@
-"""CSR rows in another order; see `engine.morton`."""
+"""CSR rows in another order; see `engine.cells.morton`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partners of cells, drawn one after the other; see `engine.pairs` for what is drawn, and how often."""
+"""Partners of cells, drawn one after the other; see `engine.terms.partners` for what is drawn, and how often."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
-from .draws import integer
+from .counter_rng import integer
 
 
 @njit(nogil=True, cache=True, inline="always")

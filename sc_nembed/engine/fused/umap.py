@@ -1,4 +1,4 @@
-"""One epoch of sampled UMAP; see `engine.sampled`."""
+"""One epoch of sampled UMAP; see `engine.optimize.sampled`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numba import njit
 
 from . import FAST, kernel
 from .attraction import coordinates
-from .draws import integer
+from .counter_rng import integer
 from .kernels import rational_pull, rational_push
 
 TWO, ZERO = np.float32(2), np.float32(0)

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend
-from ..fused import affinity as fused
+from ..compute import backend
+from ..fused import affinity as fused_affinity
 from ..graph import KnnGraph
 from . import exact, faiss, keops
 
@@ -112,9 +112,8 @@ def _nearest_of(points: Tensor, candidates: Tensor, k: int) -> KnnGraph:
     if backend.is_fused(points):
         indices, distances = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         bounds = backend.chunk_bounds(n, ROWS)
-        backend.parallel(
-            fused.nearest_of, bounds, backend.as_array(points), backend.as_array(candidates), indices, distances
-        )
+        arrays = (backend.as_array(part) for part in (points, candidates))
+        backend.parallel(fused_affinity.nearest_of, bounds, *arrays, indices, distances)
         return KnnGraph(torch.from_numpy(indices), torch.from_numpy(distances))
     candidates = candidates.long()
     distances = torch.cat([
@@ -138,6 +137,8 @@ def from_csr(indptr: np.ndarray, indices: np.ndarray, distances: np.ndarray) -> 
     longest = int(np.diff(indptr).max(initial=0))
     found = np.full((n, longest), -1, np.int32), np.full((n, longest), np.inf, np.float32)
     counts = np.zeros(n, np.int64)
-    backend.parallel(fused.sorted_rows, backend.chunk_bounds(n, ROWS), indptr, indices, distances, *found, counts)
+    backend.parallel(
+        fused_affinity.sorted_rows, backend.chunk_bounds(n, ROWS), indptr, indices, distances, *found, counts
+    )
     k = int(counts.max(initial=0))
     return KnnGraph(*(torch.from_numpy(np.ascontiguousarray(array[:, :k])) for array in found))

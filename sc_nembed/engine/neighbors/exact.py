@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 
 BLOCK_PAIRS = 1 << 24  # distances held at once
 MANY = 64  # neighbors above which they are handed on in order: sorting them by insertion would take k² steps

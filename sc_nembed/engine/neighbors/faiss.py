@@ -16,7 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 
 FLAT_CELLS = 20_000
 MANY_CELLS = 200_000

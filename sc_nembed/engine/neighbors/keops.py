@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
-from .. import keops
+from ..compute import keops
 
 STEP = 16  # the number of neighbors is part of the formula; multiples of it keep the formulas few
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend
 from ..cells import Cells
+from ..compute import backend
 from ..config import EmbeddingConfig
-from ..fused import density as fused
+from ..fused import density as fused_density
 from ..graph import AffinityMatrix, KnnGraph
 from ..neighbors import unit_rows
 from ..terms import Attraction, Density, Reference
@@ -86,7 +86,7 @@ def input_log_radii(config: EmbeddingConfig, cells: Cells, matrix: AffinityMatri
         members = cells.participants.members
         members = np.arange(n) if members is None else backend.as_array(members)
         graph = backend.as_array(source.indices.cpu()), backend.as_array(source.distances.cpu().float())
-        backend.parallel(fused.radii_of_graph, ranges(n), *edges, members, *graph, radius.numpy())
+        backend.parallel(fused_density.radii_of_graph, ranges(n), *edges, members, *graph, radius.numpy())
         if not torch.isfinite(radius).all():
             raise ValueError("`density` needs the distances of all edges of P, and this graph lacks some. Drop it.")
         return radius
@@ -98,6 +98,11 @@ def input_log_radii(config: EmbeddingConfig, cells: Cells, matrix: AffinityMatri
     is_cosine = config.metric == "cosine"
     features = unit_rows(cells.features) if is_cosine else cells.features
     backend.parallel(
-        fused.radii_of_features, ranges(n), *edges, backend.as_array(features.cpu().float()), is_cosine, radius.numpy()
+        fused_density.radii_of_features,
+        ranges(n),
+        *edges,
+        backend.as_array(features.cpu().float()),
+        is_cosine,
+        radius.numpy(),
     )
     return radius

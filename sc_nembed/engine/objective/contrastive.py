@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..checks import check_number, check_positive
+from ..compute.checks import check_number, check_positive
 from ..config import EmbeddingConfig
-from ..drawn import DrawnPairs, drawn_pairs
 from ..graph import AffinityMatrix
 from ..kernel import Kernel, NoiseRepulsion, Rational, RationalRepulsion, StudentT
 from ..output_affinity import OutputAffinity
 from ..terms import NCE, Attraction, DrawnContrast, Edges, ExpectedContrast, InfoNCE, Term
+from ..terms.circle import DrawnPairs, drawn_pairs
 from .problem import Inputs, Problem, Sums
 
 LARGEVIS_CLIP = 5.0  # the largest force of a pair, as in LargeVis

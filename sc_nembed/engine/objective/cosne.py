@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .. import reductions
-from ..checks import check_not_negative, check_positive
+from ..compute import reductions
+from ..compute.checks import check_not_negative, check_positive
 from ..config import EmbeddingConfig
 from ..poincare import LARGEST_DISTANCE
 from ..terms import HyperbolicAttraction, HyperbolicPartition, NormTerm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config import EmbeddingConfig
-from ..matching import resolve_loss, square_difference
+from ..losses import resolve_loss, square_difference
 from ..output_affinity import NegativeDistanceAffinity
 from ..terms import Autograd
 from .problem import Inputs, Problem, Sums, check_dense

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ..checks import check_not_negative, check_positive
+from ..compute.checks import check_not_negative, check_positive
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix
 from ..kernel import Gaussian, LogRepulsion

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import radial_sum, reductions
+from .. import radial_sum
+from ..compute import reductions
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix
 from ..kernel import Gaussian

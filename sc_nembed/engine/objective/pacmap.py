@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import pairs
-from ..checks import check_not_negative, check_positive
+from ..compute.checks import check_not_negative, check_positive
 from ..config import EmbeddingConfig
 from ..neighbors import unit_rows
-from ..pair_potential import LocalPull, Pull, Push
-from ..terms import PairSum, nearby_pair_sum
+from ..terms import PairSum, nearby_pair_sum, partners
+from ..terms.pair_potential import LocalPull, Pull, Push
 from .problem import Inputs, Problem, Sums
 
 USUAL_STEPS = (100, 100, 250)
@@ -57,17 +56,17 @@ def pacmap(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
 
     d = 1 + ‖zᵢ − zⱼ‖². The loss is that of the last phase, without mid-near pairs.
     """
-    near, mid_near, partners = _pairs(config, inputs, sums.device)
-    objective = {"near": near, "mid_near": mid_near, "far": PairSum(pairs.both_ends(partners), FAR)}
+    near, mid_near, far = _pairs(config, inputs, sums.device)
+    objective = {"near": near, "mid_near": mid_near, "far": PairSum(partners.both_ends(far), FAR)}
     strength = {"near": 1.0, "mid_near": 0.0, "far": float(config.repulsion_strength)}
     return Problem(objective, strength, bounded=True)
 
 
 def localmap(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """PaCMAP, but in the last phase near pairs pull with another force, and far pairs are drawn anew nearby."""
-    near, mid_near, partners = _pairs(config, inputs, sums.device)
+    near, mid_near, far = _pairs(config, inputs, sums.device)
     max_distance, (first, second, _) = config.of_method.low_dist_thres, pacmap_steps(config)
-    far = nearby_pair_sum(partners, FAR, inputs.matrix, max_distance, first + second, config.random_state)
+    far = nearby_pair_sum(far, FAR, inputs.matrix, max_distance, first + second, config.random_state)
     local = PairSum(near.pairs, LocalPull(NEAR.scale, max_distance / 2))
     objective = {"near": near, "mid_near": mid_near, "local_near": local, "far": far}
     strength = {"near": 0.0, "mid_near": 0.0, "local_near": 1.0, "far": float(config.repulsion_strength)}
@@ -82,7 +81,7 @@ def _pairs(config: EmbeddingConfig, inputs: Inputs, device: torch.device) -> tup
         )
     n_near, options = inputs.matrix.n_edges / inputs.matrix.n_rows, config.of_method
     features = unit_rows(inputs.features) if config.metric == "cosine" else inputs.features
-    mid_near = pairs.mid_near(features, round(n_near * options.MN_ratio), config.random_state)
-    far = pairs.far(inputs.matrix, max(1, round(n_near * options.FP_ratio)), config.random_state)
-    near = pairs.near(inputs.matrix)
-    return PairSum(near, NEAR), PairSum(pairs.both_ends(mid_near).to(device), MID_NEAR), far.to(device)
+    mid_near = partners.mid_near(features, round(n_near * options.MN_ratio), config.random_state)
+    far = partners.far(inputs.matrix, max(1, round(n_near * options.FP_ratio)), config.random_state)
+    near = partners.near(inputs.matrix)
+    return PairSum(near, NEAR), PairSum(partners.both_ends(mid_near).to(device), MID_NEAR), far.to(device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import radial_sum
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix, DenseAffinity
-from ..optimizer import Optimizer
+from ..optimize.optimizer import Optimizer
 from ..terms import Objective
 from ..world import SERIAL
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import torch
 
-from .. import reductions
+from ..compute import reductions
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix
 from ..kernel import Rational, RationalRepulsion
+from ..optimize.sampled import SampledEpochs
 from ..output_affinity import OutputAffinity
-from ..sampled import SampledEpochs
 from ..terms import Attraction, ExpectedRepulsion
 from .problem import Inputs, Problem, Sums
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import objective, phases
 from ..config import EmbeddingConfig
 from ..objective.contrastive import ContrastOptions, InfoNCEOptions, NCEOptions, NegativeSamplingOptions
-from ..optimizer import PreconditionedNesterov
+from ..optimize.optimizer import PreconditionedNesterov
 from ..output_affinity import RationalAffinity, StudentAffinity
 
 

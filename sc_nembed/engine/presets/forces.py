@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .. import objective, phases
-from ..adam import Adam
 from ..config import EmbeddingConfig
 from ..objective.force_atlas2 import ForceAtlas2Options
-from ..optimizer import PreconditionedNesterov
+from ..optimize.adam import Adam
+from ..optimize.optimizer import PreconditionedNesterov
 from ..output_affinity import GaussianAffinity
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .. import objective, phases
 from ..config import EmbeddingConfig
+from ..optimize.riemannian_adam import RiemannianAdam
 from ..output_affinity import GaussianAffinity, StudentAffinity
-from ..poincare import RiemannianAdam
 
 
 def tsne() -> EmbeddingConfig:

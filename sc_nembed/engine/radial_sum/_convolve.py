@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import backend
-from ..fused import grid as fused
+from ..compute import backend
+from ..fused import grid as fused_grid
 from ._influence import Influence
 
 FFT_LINES = {2: 64, 3: 256}  # lines of the grid that are transformed together, by its dimensions
@@ -44,13 +44,13 @@ def of_grids(grids: Tensor, kind: Influence, buffers: Buffers) -> Tensor:
     grids = grids.view(-1, rows, columns)
     density = buffers.get("density", (rows, columns))
     if len(nodes) == 1:
-        fused.add_grids(0, 0, 1, grids.numpy(), density.numpy())
+        fused_grid.add_grids(0, 0, 1, grids.numpy(), density.numpy())
         return on_any_device(density[0], kind)
     spectrum = buffers.get("spectrum", (kind.transform.shape[0], rows + SKEW), torch.complex64)[:, :rows]
     potential = torch.empty(rows, columns)  # outlives the next step where a field is kept
 
     def along_rows(chunk: int, begin: int, end: int) -> None:
-        fused.add_grids(chunk, begin, end, grids.numpy(), density.numpy())
+        fused_grid.add_grids(chunk, begin, end, grids.numpy(), density.numpy())
         spectrum[:, begin:end] = torch.fft.rfft(density[begin:end], n=kind.padded[-1]).T
 
     def along_columns(chunk: int, begin: int, end: int) -> None:

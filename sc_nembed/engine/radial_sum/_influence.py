@@ -9,7 +9,7 @@ import scipy.fft
 import torch
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 from ..kernel import LogRepulsion, Rational
 from . import _splines as splines
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
 from ..fused import exact_sum
 from ..fused.kernels import KINDS, potential_kind, shape_of
 

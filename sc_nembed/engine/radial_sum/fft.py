@@ -56,9 +56,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend
+from ..compute import backend
+from ..compute.reductions import bounding_box
 from ..fused import grid, grid_1d, grid_3d
-from ..reductions import bounding_box
 from . import _convolve as convolve
 from . import _splines as splines
 from ._influence import Influence, influence

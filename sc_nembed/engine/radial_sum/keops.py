@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .. import keops
+from ..compute import keops
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from .density import Density
 from .gravity import Gravity
 from .hyperbolic import HyperbolicAttraction, HyperbolicPartition, NormTerm
 from .nearby import NearbyPairSum, nearby_pair_sum
-from .pairs import PairSum
+from .pair_sum import PairSum
 from .partition import Mass, Partition, WeightedMass
 from .reference import Reference
 from .row_partition import RowPartition

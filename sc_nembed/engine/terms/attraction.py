@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend
-from ..fused import attraction as fused
+from ..compute import backend
+from ..fused import attraction as fused_attraction
 from ..fused.kernels import KINDS, shape_of
 from ..fused.step import STEPS
 from ..graph import AffinityMatrix
@@ -85,10 +85,10 @@ def _plain(matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, value: boo
 def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, value: bool) -> Force:
     kind, points = KINDS[type(kernel)], backend.as_array(positions)
     if positions.shape[1] == 2:
-        force_of, _ = fused.TWO_D[kind]
+        force_of, _ = fused_attraction.TWO_D[kind]
         common = (*edges, backend.pairs(positions), shape_of(kernel))
     else:
-        force_of, common = fused.force_any_d, (*edges, points, kind, shape_of(kernel))
+        force_of, common = fused_attraction.force_any_d, (*edges, points, kind, shape_of(kernel))
     gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
     bounds = ranges(len(positions))
     backend.parallel(force_of, bounds, *common, backend.flat(gradient), curvature.numpy())
@@ -97,7 +97,7 @@ def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, val
     if positions.shape[1] == 2:  # a pass of its own, so that the force has the same bits whether it is looked at or not
         return Force(gradient, _valued(edges, kernel, positions).value, curvature)
     partial = np.empty(len(bounds))
-    backend.parallel(fused.value_any_d, bounds, *common, partial)
+    backend.parallel(fused_attraction.value_any_d, bounds, *common, partial)
     return Force(gradient, torch.tensor(partial.sum()), curvature)
 
 
@@ -107,7 +107,7 @@ def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) ->
     bounds = ranges(len(positions))
     partial = np.empty(len(bounds))
     backend.parallel(
-        fused.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.pairs(positions),
+        fused_attraction.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.pairs(positions),
         shape_of(kernel), backend.flat(gradient), curvature.numpy(), partial,
     )  # fmt: skip
     return Force(gradient, torch.tensor(partial.sum()), curvature)

@@ -15,8 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .. import reductions
-from ..drawn import DrawnPairs
+from ..compute import reductions
+from .circle import DrawnPairs
 from .partition import flat_curvature
 from .term import Force, Term
 

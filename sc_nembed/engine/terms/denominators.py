@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend, reductions
-from ..drawn import DrawnPairs
-from ..fused import denominators as fused
+from ..compute import backend, reductions
+from ..fused import denominators as fused_denominators
 from ..fused.kernels import shape_of
 from ..graph import AffinityMatrix
 from ..kernel import Kernel, NoiseRepulsion, StudentT
 from .attraction import unsigned
+from .circle import DrawnPairs
 from .partition import flat_curvature
 from .term import Force, Term
 
@@ -55,10 +55,10 @@ class Edges:
             gradient, share = torch.empty(positions.shape), torch.empty(positions.shape[0])
             if positions.shape[1] == 2:
                 points = backend.pairs(positions)
-                self._run(fused.gradient_2d, points, denominator, backend.flat(gradient), share.numpy())
+                self._run(fused_denominators.gradient_2d, points, denominator, backend.flat(gradient), share.numpy())
             else:
                 points = backend.as_array(positions)
-                self._run(fused.gradient_any_d, points, denominator, gradient.numpy(), share.numpy())
+                self._run(fused_denominators.gradient_any_d, points, denominator, gradient.numpy(), share.numpy())
             return gradient, share
         difference, sq_dist, columns = self._pairs(positions)
         value, weights = self.kernel.value(sq_dist), self.matrix.weights.to(positions.dtype)
@@ -72,7 +72,7 @@ class Edges:
         """Σᵢⱼ pᵢⱼ log(qᵢⱼ + dᵢ), 0-d."""
         if self._is_fused(positions):
             partial = np.empty(len(backend.chunk_bounds(positions.shape[0], ROWS)))
-            self._run(fused.value, backend.as_array(positions), denominator, partial)
+            self._run(fused_denominators.value, backend.as_array(positions), denominator, partial)
             return torch.tensor(partial.sum())
         _, sq_dist, _ = self._pairs(positions)
         logs = (self.kernel.value(sq_dist) + denominator[self.rows]).log()

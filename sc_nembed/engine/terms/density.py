@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend, reductions
-from ..fused import density as fused
+from ..compute import backend, reductions
+from ..fused import density as fused_density
 from ..fused.kernels import CAUCHY, KINDS, shape_of
 from ..graph import AffinityMatrix
 from ..kernel import Kernel, StudentT
@@ -94,9 +94,9 @@ class Density(Term):
         kind = CAUCHY if self.kernel == StudentT(1.0) else KINDS[type(self.kernel)]
         points, shape = backend.as_array(positions), shape_of(self.kernel)
         if positions.shape[1] == 2:
-            passes, given = fused.TWO_D[kind], (backend.pairs(positions), shape)
+            passes, given = fused_density.TWO_D[kind], (backend.pairs(positions), shape)
         else:
-            passes, given = (fused.radii_any_d, fused.forces_any_d), (points, kind, shape)
+            passes, given = (fused_density.radii_any_d, fused_density.forces_any_d), (points, kind, shape)
         backend.parallel(passes[which], ranges(len(points)), *self._edges, *given, *arrays)
 
     def _along_edges(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .. import reductions
+from ..compute import reductions
 from .term import Force, Term
 
 

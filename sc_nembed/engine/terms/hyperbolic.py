@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend, reductions
-from ..fused import hyperbolic as fused
+from ..compute import backend, reductions
+from ..fused import hyperbolic as fused_hyperbolic
 from ..graph import AffinityMatrix
 from .attraction import unsigned
 from .partition import counted
@@ -141,7 +141,7 @@ def _fused_attraction(edges: tuple[np.ndarray, ...], positions: Tensor, precisio
     bounds, pull = backend.chunk_bounds(len(points), FUSED_ROWS), torch.empty(points.shape)
     cost = np.empty(len(bounds))
     backend.parallel(
-        fused.attraction, bounds, *edges, points.numpy(), inverse, np.float32(precision), cost, pull.numpy()
+        fused_hyperbolic.attraction, bounds, *edges, points.numpy(), inverse, np.float32(precision), cost, pull.numpy()
     )
     return torch.tensor(cost.sum()), pull[:, : positions.shape[1]].contiguous()
 
@@ -150,7 +150,7 @@ def _fused_sums(positions: Tensor, weights: Tensor, precision: float) -> tuple[T
     points, inverse = _padded(positions)
     mass, push = torch.empty(len(points)), torch.empty(points.shape)
     backend.parallel(
-        fused.partition, backend.chunk_bounds(len(points), FUSED_ROWS), points.T.contiguous().numpy(), inverse,
-        backend.as_array(weights), np.float32(precision), mass.numpy(), push.numpy(),
+        fused_hyperbolic.partition, backend.chunk_bounds(len(points), FUSED_ROWS), points.T.contiguous().numpy(),
+        inverse, backend.as_array(weights), np.float32(precision), mass.numpy(), push.numpy(),
     )  # fmt: skip
     return mass, push[:, : positions.shape[1]].contiguous()

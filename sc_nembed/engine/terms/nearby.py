@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .. import pairs
 from ..graph import AffinityMatrix
-from ..pair_potential import PairPotential
-from .pairs import PairSum
+from .pair_potential import PairPotential
+from .pair_sum import PairSum
+from .partners import both_ends, nearby
 from .term import Force, Term
 
 INTERVAL = 10  # steps between two draws
@@ -45,8 +45,8 @@ class NearbyPairSum(Term):
         done = step - self.first_step
         if done <= 1 or done % INTERVAL != 1:
             return self
-        partners = pairs.nearby(self.partners, self.matrix, positions, self.max_distance, self.seed, step)
-        return replace(self, partners=partners, total=replace(self.total, pairs=pairs.both_ends(partners)))
+        partners = nearby(self.partners, self.matrix, positions, self.max_distance, self.seed, step)
+        return replace(self, partners=partners, total=replace(self.total, pairs=both_ends(partners)))
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         return self.total(positions, value=value)
@@ -56,5 +56,5 @@ def nearby_pair_sum(
     partners: Tensor, potential: PairPotential, matrix: AffinityMatrix, max_distance: float, first_step: int, seed: int
 ) -> NearbyPairSum:
     """The term whose first pairs are those of each cell and its `partners`."""
-    total = PairSum(pairs.both_ends(partners), potential)
+    total = PairSum(both_ends(partners), potential)
     return NearbyPairSum(total, partners, matrix, max_distance, first_step, seed)

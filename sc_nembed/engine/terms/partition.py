@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .. import reductions
+from ..compute import reductions
 from .term import Force, Term
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .. import reductions
+from ..compute import reductions
 from .term import Force, Term
 
 

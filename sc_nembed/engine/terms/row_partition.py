@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import backend, reductions
-from ..fused import exact_sum as fused
+from ..compute import backend, reductions
+from ..fused import exact_sum as fused_exact_sum
 from ..fused.kernels import GAUSSIAN, KINDS, shape_of
 from ..kernel import Kernel
 from .partition import flat_curvature
@@ -93,9 +93,9 @@ def _fused(kernel: Kernel, positions: Tensor, row_mass: Tensor, counts: Tensor) 
     points, bounds = padded.T.contiguous().numpy(), backend.chunk_bounds(n, FUSED_ROWS)
     log_mass, gradient = torch.empty(n), torch.empty(n, 3)
     shape, counts = shape_of(kernel), backend.as_array(counts)
-    backend.parallel(fused.gaussian_rows, bounds, points, counts, shape, log_mass.numpy())
+    backend.parallel(fused_exact_sum.gaussian_rows, bounds, points, counts, shape, log_mass.numpy())
     backend.parallel(
-        fused.gaussian_row_forces, bounds, points, counts, backend.as_array(row_mass), log_mass.numpy(), shape,
-        gradient.numpy(),
+        fused_exact_sum.gaussian_row_forces, bounds, points, counts, backend.as_array(row_mass), log_mass.numpy(),
+        shape, gradient.numpy(),
     )  # fmt: skip
     return log_mass, gradient[:, :n_components].contiguous()

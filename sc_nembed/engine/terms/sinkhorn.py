@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .. import reductions
+from ..compute import reductions
 from .term import Force, Term
 
 RELAXATION = (0.98, 0.68, 0.52)  # ω of the iterations of a step, which goes on from the f of the one before

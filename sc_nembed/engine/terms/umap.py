@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .. import reductions
+from ..compute import reductions
 from .term import Force, Term
 
 USUAL_RATE = 5.0

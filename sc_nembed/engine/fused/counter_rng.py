@@ -1,11 +1,11 @@
-"""The numba twin of `engine.draws`."""
+"""The numba twin of `engine.compute.counter_rng`."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from ..draws import FIRST, SECOND
+from ..compute.counter_rng import FIRST, SECOND
 
 _FIRST, _SECOND = np.uint64(FIRST), np.uint64(SECOND)
 

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import radial_sum
-from .affinity import InputAffinity, PrecomputedAffinity
-from .config import EmbeddingConfig
+from .. import radial_sum
+from ..affinity import InputAffinity, PrecomputedAffinity
+from ..config import EmbeddingConfig
+from ..graph import AffinityMatrix, DenseAffinity, KnnGraph
+from ..initialization import pca
+from ..losses import only_matched
+from ..optimize.encoder import as_input, check_encoder
 from .duplicates import distinct_rows
-from .encoder import as_input, check_encoder
 from .features import checked_features
-from .graph import AffinityMatrix, DenseAffinity, KnnGraph
-from .initialization import pca
 from .isolated import Participants, participants
-from .matching import only_matched
 from .morton import MANY_CELLS, by_degree, morton_order, reordered
 from .rows import Rows
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend
-from .fused import morton as fused
-from .graph import AffinityMatrix, KnnGraph
+from ..compute import backend
+from ..fused import morton as fused_morton
+from ..graph import AffinityMatrix, KnnGraph
 
 MANY_CELLS = 200_000
 ROWS = 1 << 15
@@ -50,7 +50,7 @@ def reordered(source: KnnGraph | AffinityMatrix, order: Tensor) -> KnnGraph | Af
     indptr = torch.cat([degrees.new_zeros(1), degrees.cumsum(0)])
     indices, weights = torch.empty_like(source.indices), torch.empty_like(source.weights)
     backend.parallel(
-        fused.reorder, backend.chunk_bounds(len(order), ROWS),
+        fused_morton.reorder, backend.chunk_bounds(len(order), ROWS),
         *(backend.as_array(part) for part in (source.indptr, source.indices, source.weights, order, rank, indptr)),
         indices.numpy(), weights.numpy(),
     )  # fmt: skip

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 import sc_nembed as ne
 from _cells import QUICK, blobs, knn_distances, with_graph
-from sc_nembed.get._graph import read_distances, read_pattern
+from sc_nembed._input.graph import read_distances, read_pattern
 
 N, K = 60, 6
 POINTS = np.random.default_rng(0).normal(size=(N, 5))

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend, draws
-from .fused import umap as fused
-from .fused.kernels import shape_of
-from .graph import AffinityMatrix
-from .kernel import Rational, RationalRepulsion
+from ..compute import backend, counter_rng
+from ..fused import umap as fused_umap
+from ..fused.kernels import shape_of
+from ..graph import AffinityMatrix
+from ..kernel import Rational, RationalRepulsion
+from ..terms.attraction import unsigned
 from .optimizer import rate_only
-from .terms.attraction import unsigned
 
 ROWS = 1024
 
@@ -63,7 +63,7 @@ class SampledEpochs:
 
     def step(self, positions, forces, state, options):
         (attract, _), (repel, _) = forces
-        key = draws.key_of(self.seed, state)
+        key = counter_rng.key_of(self.seed, state)
         move = self._fused if backend.is_fused(positions) else self._plain
         return move(positions, state + 1, key, attract, repel, options["lr"]), state + 1
 
@@ -93,9 +93,9 @@ class SampledEpochs:
 
     def _fused(self, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float) -> Tensor:
         moved = torch.empty_like(positions)
-        points, of_epoch = backend.as_array(positions), fused.epoch_any_d
+        points, of_epoch = backend.as_array(positions), fused_umap.epoch_any_d
         if positions.shape[1] == 2:
-            points, of_epoch = backend.pairs(positions), fused.epoch_2d
+            points, of_epoch = backend.pairs(positions), fused_umap.epoch_2d
         backend.parallel(
             of_epoch, backend.chunk_bounds(positions.shape[0], ROWS), *self._arrays, points, epoch, np.uint64(key),
             self.n_negatives, np.float32(2 * rate * attract), np.float32(2 * rate * repel),
@@ -129,7 +129,7 @@ class SampledEpochs:
         indptr, excluded = self.excluded
         below = self.matrix.n_rows - (indptr[1:] - indptr[:-1])
         rows = rows[below[rows] > 0]
-        found = draws.integers(key, rows, torch.full_like(rows, draw), below[rows])
+        found = counter_rng.integers(key, rows, torch.full_like(rows, draw), below[rows])
         first, last = indptr[rows], indptr[rows + 1]
         for place in range(int((last - first).max()) if len(rows) else 0):
             there = first + place < last

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .graph import AffinityMatrix, DenseAffinity
+from ..graph import AffinityMatrix, DenseAffinity
 
 MARGIN = 1.05  # of the distance from the centroid to the farthest cell
 

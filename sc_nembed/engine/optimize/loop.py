@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from . import reductions
+from ..compute import reductions
+from ..terms import Attraction, Force, Objective
 from .callbacks import Callback, StepInfo
 from .optimizer import Optimizer, WeightedForces, weighted_sum
 from .rate_scheduler import RateScheduler
 from .schedule import Phase, Setting, unroll
-from .terms import Attraction, Force, Objective
 
 MAX_HALVINGS = 5
 

@@ -1,4 +1,4 @@
-"""Sums over the pairs of `engine.drawn`; its circle is laid out in a row, with the first places again at its end.
+"""Sums over the pairs of `engine.terms.circle`; a circle lies in a row, its first places again at its end.
 
 The inner loops run over slices, from 0 on: of a range that begins elsewhere numba does not know that it is never
 negative, and gathers what it could load.

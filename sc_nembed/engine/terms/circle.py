@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend, draws
-from .fused import drawn as fused
-from .fused.kernels import KINDS, potential_kind, shape_of
-from .radial_sum import Potential
+from ..compute import backend, counter_rng
+from ..fused import circle as fused_circle
+from ..fused.kernels import KINDS, potential_kind, shape_of
+from ..radial_sum import Potential
 
 ROWS = 1024
 ORDER_STEPS = 16  # with one order
@@ -57,7 +57,7 @@ class DrawnPairs:
     def cells(self) -> Tensor:
         """Who sits at each place of the circle, (n,) int64."""
         n = len(self.order)
-        stride = _stride(draws.key_of(self.seed, self.step), n)
+        stride = _stride(counter_rng.key_of(self.seed, self.step), n)
         return self.order[(torch.arange(n, device=self.order.device) * stride) % n]
 
     def mass(self, potential: Potential, positions: Tensor) -> Tensor:
@@ -101,14 +101,18 @@ class DrawnPairs:
         n, n_components = positions.shape
         row = torch.zeros(4, n + self.n_negatives)
         backend.parallel(
-            fused.lay_out, backend.chunk_bounds(n, ROWS), self.cells.numpy(), backend.as_array(positions), row.numpy()
+            fused_circle.lay_out,
+            backend.chunk_bounds(n, ROWS),
+            self.cells.numpy(),
+            backend.as_array(positions),
+            row.numpy(),
         )
         row[:n_components, n:] = row[:n_components, : self.n_negatives]
         return row
 
     def _run(self, which: int, potential: Potential, row: Tensor, found: Tensor) -> None:
         backend.parallel(
-            fused.SUMS[potential_kind(potential)][which], backend.chunk_bounds(len(self.cells), ROWS),
+            fused_circle.SUMS[potential_kind(potential)][which], backend.chunk_bounds(len(self.cells), ROWS),
             self.cells.numpy(), row.numpy(), self.n_negatives, shape_of(potential), found.numpy(),
         )  # fmt: skip
 
@@ -120,7 +124,7 @@ def drawn_pairs(n_obs: int, n_negatives: int, seed: int, device: torch.device) -
 
 def _order(n: int, seed: int, step: int) -> Tensor:
     """Of the cells in this step and those that share its order, (n,) int64."""
-    key = draws.key_of(seed, step // ORDER_STEPS * ORDER_STEPS)
+    key = counter_rng.key_of(seed, step // ORDER_STEPS * ORDER_STEPS)
     return torch.from_numpy(np.random.default_rng(key).permutation(n))
 
 
@@ -131,7 +135,7 @@ def _is_fused(potential: Potential, positions: Tensor) -> bool:
 def _stride(key: int, n: int) -> int:
     """A number from 1 to n − 1 that has no divisor in common with n, so that its multiples visit all places."""
     rows = torch.zeros(64, dtype=torch.int64)
-    for stride in 1 + draws.integers(key, rows, torch.arange(64), n - 1):
+    for stride in 1 + counter_rng.integers(key, rows, torch.arange(64), n - 1):
         if math.gcd(int(stride), n) == 1:
             return int(stride)
     return 1

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from . import backend
-from .fused import adam as fused
+from ..compute import backend
+from ..fused import adam as fused_adam
 from .optimizer import FUSED_ROWS, rate_only, weighted_sum
 
 
@@ -42,7 +42,7 @@ class Adam:
     def _fused(self, positions, gradient, mean, square, rate):
         made = tuple(torch.empty(positions.shape) for _ in range(3))
         backend.parallel(
-            fused.adam, backend.chunk_bounds(positions.numel(), FUSED_ROWS),
+            fused_adam.adam, backend.chunk_bounds(positions.numel(), FUSED_ROWS),
             *(backend.flat(part) for part in (positions, gradient, mean, square)), np.float32(1 - self.beta1),
             np.float32(1 - self.beta2), np.float32(self.eps), np.float32(rate), *(backend.flat(part) for part in made),
         )  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .draws import key_of
+from ..compute.counter_rng import key_of
 from .optimizer import TorchOptimizer, weighted_sum
 
 

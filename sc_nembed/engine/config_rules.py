@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import backend
 from .affinity import AFFINITIES, PHATEAffinity
 from .affinity._named import OF_PERPLEXITY
-from .checks import check_number
+from .compute import backend
+from .compute.checks import check_number
 from .initialization import NAMES as INIT_NAMES
-from .matching import LOSSES, only_matched
+from .losses import LOSSES, only_matched
 from .neighbors import METRICS
-from .optimizer import PreconditionedNesterov, TorchOptimizer
+from .optimize.optimizer import PreconditionedNesterov, TorchOptimizer
 from .output_affinity import NegativeDistanceAffinity
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .graph import AffinityMatrix
+from ..graph import AffinityMatrix
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Forces between the cells of pairs, for every potential of `engine.pair_potential`: 2 Σⱼ wᵢⱼ slopeᵢⱼ (zᵢ − zⱼ).
+"""Forces between the cells of pairs, for every potential of `engine.terms.pair_potential`: 2 Σⱼ wᵢⱼ slopeᵢⱼ (zᵢ − zⱼ).
 
 The loop over a row's pairs is written once for 2-D and once for any number of dimensions. As in `attraction`, the first
 is compiled for each potential by a wrapper, the second once for all of them.
@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ..pair_potential import LocalPull, PairPotential, Pull, Push
+from ..terms.pair_potential import LocalPull, PairPotential, Pull, Push
 from . import FAST, kernel
 from .attraction import coordinates
 from .kernels import scalar

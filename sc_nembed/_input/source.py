@@ -13,8 +13,8 @@ from .. import _keys
 from ..engine.affinity import PrecomputedAffinity
 from ..engine.config import EmbeddingConfig
 from ..engine.graph import AffinityMatrix, KnnGraph
-from ._graph import read_distances, read_pattern
-from ._representation import representation
+from .graph import read_distances, read_pattern
+from .representation import representation
 
 
 @dataclass(frozen=True)

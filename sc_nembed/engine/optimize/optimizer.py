@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend
-from .fused import update as fused
-from .reductions import bounding_box
+from ..compute import backend
+from ..compute.reductions import bounding_box
+from ..fused import update as fused_update
+from ..terms import Attraction, Force, Objective, Term
 from .schedule import Setting
-from .terms import Attraction, Force, Objective, Term
 
 WeightedForces = list[tuple[float, Force | Term]]  # a term where the optimizer spares its force
 FUSED_ROWS = 8192  # rows of a range
@@ -110,7 +110,7 @@ class PreconditionedNesterov:
             moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
             sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
             backend.parallel(
-                fused.nesterov, bounds, backend.flat(positions), backend.flat(velocity),
+                fused_update.nesterov, bounds, backend.flat(positions), backend.flat(velocity),
                 np.float32(weight), backend.flat(force.gradient), backend.as_array(force.curvature),
                 np.float32(other_weight), backend.flat(other.gradient), backend.as_array(other.curvature),
                 np.float32(rate), np.float32(momentum), np.float32(max_step), backend.flat(moved),

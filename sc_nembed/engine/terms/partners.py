@@ -9,8 +9,8 @@
 
 No cell is its own partner, and none is drawn twice for a cell; but two cells may be partners of each other, and then
 are two pairs. A sum over pairs runs over a symmetric matrix that lists each pair at both of its ends, with the number
-of times it counts. Draws are functions of seed, step, cell and draw (`engine.draws`), the same for any number of
-threads.
+of times it counts. Draws are functions of seed, step, cell and draw (`engine.compute.counter_rng`), the same for
+any number of threads.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import backend, draws
-from .affinity import symmetrize
-from .fused import partners as fused
-from .graph import AffinityMatrix
+from ..affinity import symmetrize
+from ..compute import backend, counter_rng
+from ..fused import partners as fused_partners
+from ..graph import AffinityMatrix
 
 MID_NEAR_STEP, FAR_STEP = 0, 1  # what the keys of the draws are made with; those of nearby pairs with larger numbers
 N_CANDIDATES = 6  # drawn for each mid-near pair
@@ -47,9 +47,9 @@ def mid_near(features: Tensor, n_pairs: int, seed: int) -> Tensor:
     """Mid-near partners of every cell, (n, n_pairs) int32; fewer where there are too few cells to choose from."""
     n = features.shape[0]
     partners = np.empty((n, max(0, min(n_pairs, n - N_CANDIDATES))), np.int32)
-    key = np.uint64(draws.key_of(seed, MID_NEAR_STEP))
+    key = np.uint64(counter_rng.key_of(seed, MID_NEAR_STEP))
     backend.parallel(
-        fused.mid_near, backend.chunk_bounds(n, ROWS), backend.as_array(features), key, N_CANDIDATES, partners
+        fused_partners.mid_near, backend.chunk_bounds(n, ROWS), backend.as_array(features), key, N_CANDIDATES, partners
     )
     return torch.from_numpy(partners)
 
@@ -71,8 +71,8 @@ def far(matrix: AffinityMatrix, n_pairs: int, seed: int) -> Tensor:
         )
     partners = np.empty((n, min(n_pairs, n_left)), np.int32)
     rows = (backend.as_array(part.cpu()) for part in (matrix.indptr, matrix.indices))
-    key = np.uint64(draws.key_of(seed, FAR_STEP))
-    backend.parallel(fused.far, backend.chunk_bounds(n, ROWS), *rows, n, key, partners)
+    key = np.uint64(counter_rng.key_of(seed, FAR_STEP))
+    backend.parallel(fused_partners.far, backend.chunk_bounds(n, ROWS), *rows, n, key, partners)
     return torch.from_numpy(partners)
 
 
@@ -80,7 +80,7 @@ def nearby(
     partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_distance: float, seed: int, step: int
 ) -> Tensor:
     """Far partners drawn anew within a distance in the embedding; where a hundred draws find none, the one before."""
-    key = draws.key_of(seed, step)
+    key = counter_rng.key_of(seed, step)
     drawn = (_nearby_fused if backend.is_fused(positions) else _nearby_plain)(
         partners, matrix, positions, max_distance**2, key
     )
@@ -90,7 +90,7 @@ def nearby(
 def _nearby_fused(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_sq_dist: float, key: int) -> Tensor:
     drawn = torch.empty_like(partners)
     backend.parallel(
-        fused.nearby, backend.chunk_bounds(len(partners), ROWS), backend.as_array(matrix.indptr),
+        fused_partners.nearby, backend.chunk_bounds(len(partners), ROWS), backend.as_array(matrix.indptr),
         backend.as_array(matrix.indices), backend.as_array(positions), np.uint64(key), np.float32(max_sq_dist), N_TRIES,
         drawn.numpy(),
     )  # fmt: skip
@@ -104,7 +104,7 @@ def _nearby_plain(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, m
     tries = torch.arange(N_TRIES, device=positions.device)
     for rows in everyone.split(max(1, BLOCK // N_TRIES)):
         for k in range(partners.shape[1]):
-            found = draws.integers(key, rows[:, None], k * N_TRIES + tries, n)  # (rows, N_TRIES)
+            found = counter_rng.integers(key, rows[:, None], k * N_TRIES + tries, n)  # (rows, N_TRIES)
             sq_dist = (positions[rows][:, None] - positions[found]).square().sum(2)
             pair = rows[:, None] * n + found
             taken = (found[:, :, None] == drawn[rows, None, :k]).any(2)
@@ -132,11 +132,11 @@ def _mirrored_fused(partners: Tensor) -> tuple[Tensor, Tensor]:
     n, k = table.shape
     bounds = backend.chunk_bounds(n, max(ROWS, -(-n // MAX_RANGES)))
     counts = np.zeros((len(bounds), n), np.int64)
-    backend.parallel(fused.count, bounds, table, counts)
+    backend.parallel(fused_partners.count, bounds, table, counts)
     indptr = np.concatenate([[0], np.cumsum(k + counts.sum(0))])
     places = indptr[:-1] + k + np.cumsum(counts, 0) - counts
     indices = np.empty(2 * n * k, np.int32)
-    backend.parallel(fused.mirror, bounds, table, places, indptr, indices)
+    backend.parallel(fused_partners.mirror, bounds, table, places, indptr, indices)
     return torch.from_numpy(indptr), torch.from_numpy(indices)
 
 

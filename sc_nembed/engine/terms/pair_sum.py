@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import backend
-from ..fused import pairs as fused
+from ..compute import backend
+from ..fused import pair_sum as fused_pair_sum
 from ..graph import AffinityMatrix
-from ..pair_potential import PairPotential
 from .attraction import BLOCK_EDGES, ranges, unsigned
+from .pair_potential import PairPotential
 from .term import Force, Term
 
 
@@ -47,16 +47,16 @@ def _plain(pairs: AffinityMatrix, potential: PairPotential, positions: Tensor, v
 
 
 def _fused(edges: tuple[np.ndarray, ...], potential: PairPotential, positions: Tensor, value: bool) -> Force:
-    kind, shape = fused.KINDS[type(potential)], fused.shape_of(potential)
+    kind, shape = fused_pair_sum.KINDS[type(potential)], fused_pair_sum.shape_of(potential)
     points, gradient, bounds = backend.as_array(positions), torch.empty(positions.shape), ranges(len(positions))
     of_any_d = (*edges, points, kind, shape)
     if positions.shape[1] == 2:
         pairs_of_floats = backend.pairs(positions)
-        backend.parallel(fused.TWO_D[kind], bounds, *edges, pairs_of_floats, shape, backend.flat(gradient))
+        backend.parallel(fused_pair_sum.TWO_D[kind], bounds, *edges, pairs_of_floats, shape, backend.flat(gradient))
     else:
-        backend.parallel(fused.force_any_d, bounds, *of_any_d, backend.flat(gradient))
+        backend.parallel(fused_pair_sum.force_any_d, bounds, *of_any_d, backend.flat(gradient))
     if not value:
         return Force(gradient, None, None)
     partial = np.empty(len(bounds))
-    backend.parallel(fused.value_any_d, bounds, *of_any_d, partial)
+    backend.parallel(fused_pair_sum.value_any_d, bounds, *of_any_d, partial)
     return Force(gradient, torch.tensor(partial.sum()), None)

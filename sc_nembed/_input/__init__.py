@@ -1,0 +1,1 @@
+"""What the tools read out of an AnnData."""

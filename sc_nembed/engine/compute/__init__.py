@@ -1,0 +1,1 @@
+"""What everything is computed with: devices, threads, reductions, random numbers, KeOps, memory, checks of numbers."""

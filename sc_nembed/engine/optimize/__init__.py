@@ -1,0 +1,1 @@
+"""How positions move: schedules, the loop, the race of early phases, optimizers."""
