@@ -141,8 +141,8 @@ def main() -> None:
                 warnings.simplefilter("ignore")
                 try:
                     digits = hashlib.sha256(np.ascontiguousarray(run(n_jobs)).tobytes()).hexdigest()[:16]
-                except (ValueError, KeyError, TypeError) as error:
-                    digits = type(error).__name__
+                except Exception as error:  # also what went wrong is compared
+                    digits = f"{type(error).__name__}:{str(error)[:60]!r}".replace(" ", "_")
             route = f"{name}, {n_jobs} threads:"
             print(route, digits, flush=True)
             if known and route not in known:

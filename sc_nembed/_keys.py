@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +13,19 @@ PCA = "X_pca"
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Where a result is kept: `obsm[obsm]` and `uns[uns]`."""
+    """Where a result is kept, `obsm[obsm]` and `uns[uns]`, and whether it replaces what somebody else has written."""
 
     obsm: str
     uns: str
+    replaces: bool = False
 
 
 DEFAULT = Slots("X_ne", "ne")
-TSNE = Slots("X_tsne", "tsne")
-UMAP = Slots("X_umap", "umap")
+TSNE = Slots("X_tsne", "tsne", replaces=True)
+UMAP = Slots("X_umap", "umap", replaces=True)
 
 
-def slots(key_added: str | None, default: Slots = DEFAULT) -> Slots:
+def slots(key_added: str | Slots | None) -> Slots:
     """The slots of a new result.
 
     Raises
@@ -32,8 +33,10 @@ def slots(key_added: str | None, default: Slots = DEFAULT) -> Slots:
     TypeError, ValueError
         For a key that is no string, is empty, or holds "/", at which a file would split it in two.
     """
+    if isinstance(key_added, Slots):
+        return key_added
     if key_added is None:
-        return default
+        return DEFAULT
     if not isinstance(key_added, str):
         raise TypeError(f"`key_added` must be a string or None; got {type(key_added).__name__}.")
     if not key_added or "/" in key_added:
@@ -43,9 +46,9 @@ def slots(key_added: str | None, default: Slots = DEFAULT) -> Slots:
     return Slots(key_added, key_added)
 
 
-def columns(slots: Slots) -> dict[str, str]:
-    """Columns of `obs` for log local radii, named as umap-learn names them."""
-    return {name: f"{slots.uns}_{name}" for name in ("rad_orig", "rad_emb")}
+def columns(slots: Slots, names: Iterable[str]) -> dict[str, str]:
+    """Columns of `obs` for values of cells."""
+    return {name: f"{slots.uns}_{name}" for name in names}
 
 
 def is_ours(record: Any) -> bool:

@@ -25,7 +25,7 @@ import sc_nembed as ne
 from _cells import blobs
 from sc_nembed.engine import neighbors
 from sc_nembed.engine.affinity import PrecomputedAffinity
-from sc_nembed.engine.losses import resolve_loss
+from sc_nembed.engine.presets.losses import resolve_loss
 from sc_nembed.engine.terms import Autograd
 
 CELLS = blobs(gap=3.0).obsm["X_pca"]  # (120, 10) float32
@@ -173,7 +173,7 @@ def test_signatures_list_the_parameters():
     expected = {
         "kwargs_affinity_out": None, "n_components": 2, "lr": 1.0, "optimizer": "SGD", "optimizer_kwargs": "auto",
         "scheduler": None, "scheduler_kwargs": None, "min_grad_norm": 1e-7, "max_iter": 2000, "init": "pca",
-        "init_scaling": 1e-4, "device": "auto", "backend": None, "verbose": False, "random_state": None,
+        "init_scaling": None, "device": "auto", "backend": None, "verbose": False, "random_state": None,
         "early_exaggeration_coeff": 1.0, "early_exaggeration_iter": None,
     }  # fmt: skip
     in_order = [(item.name, item.default) for item in parameters][2:]
@@ -837,16 +837,16 @@ def test_encoder_in_float64_gives_what_the_input_asks_for():
     given = {"optimizer": "Adam", "lr": 0.01, "encoder": perceptron(torch.float64)}
     precise = torch.from_numpy(CELLS).double() + 1e-9
     for of, dtype in ((precise, torch.float64), (precise.float(), torch.float32)):
-        fit = embedding_of(of=of, init_scaling=1e-4, **given)
+        fit = embedding_of(of=of, init_scaling=None, **given)
         assert fit.embedding_.dtype == fit.transform(of).dtype == dtype
         np.testing.assert_allclose(fit.transform(of), fit.embedding_, rtol=1e-5)
-    fit = embedding_of(of=precise.numpy(), init_scaling=1e-4, **given)
+    fit = embedding_of(of=precise.numpy(), init_scaling=None, **given)
     assert fit.transform(precise.numpy()).dtype == np.float32
 
 
 def test_new_cells_do_not_train_the_encoder():
     module = torch.nn.Sequential(torch.nn.BatchNorm1d(10), torch.nn.Linear(10, 2), torch.nn.Dropout(0.0))
-    fit = embedding_of(encoder=module, optimizer="Adam", lr=0.01, init_scaling=1e-4)
+    fit = embedding_of(encoder=module, optimizer="Adam", lr=0.01, init_scaling=None)
     before = copy.deepcopy(fit.encoder_.state_dict())
     together = fit.transform(CELLS)
     np.testing.assert_allclose(np.concatenate([fit.transform(CELLS[[i]]) for i in range(5)]), together[:5], rtol=1e-5)
@@ -863,7 +863,7 @@ def test_without_encoder_there_is_no_transform(make):
 
 
 def test_wrong_encoder_is_an_error():
-    adam = {"optimizer": "Adam", "lr": 0.01, "init_scaling": 1e-4}
+    adam = {"optimizer": "Adam", "lr": 0.01, "init_scaling": None}
     for given, error, message in (
         ({"encoder": "foo"}, TypeError, "torch.nn.Module"),
         ({"encoder": torch.nn.Linear(9, 2)}, ValueError, "10 features"),

@@ -17,7 +17,7 @@ from ..engine.graph import AffinityMatrix, KnnGraph
 from ..engine.neighbors import from_csr
 
 
-def read_distances(matrix: Any, name: str, *, n_obs: int, n_neighbors: int | None = None) -> KnnGraph:
+def read_distances(matrix: Any, name: str, *, n_obs: int) -> KnnGraph:
     """A graph from a matrix of distances, (n_obs, n_obs), dense (0: no neighbor) or sparse (a stored 0 is a neighbor).
 
     Parameters
@@ -26,13 +26,11 @@ def read_distances(matrix: Any, name: str, *, n_obs: int, n_neighbors: int | Non
         The matrix, and what to call it in errors.
     n_obs
         Number of cells.
-    n_neighbors
-        Keep that many, the cell itself counted.
 
     Raises
     ------
     ValueError
-        For a wrong shape, NaN, infinite or negative distances, no edge at all, or fewer neighbors than asked for.
+        For a wrong shape, NaN, infinite or negative distances, or no edge at all.
     """
     csr = _square(matrix, name, n_obs)
     bad = ~np.isfinite(csr.data)
@@ -44,16 +42,7 @@ def read_distances(matrix: Any, name: str, *, n_obs: int, n_neighbors: int | Non
     graph = from_csr(csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data.astype(np.float32))
     if graph.n_neighbors == 0:
         raise ValueError(f"{name} holds no neighbors: every cell is alone.")
-    if n_neighbors is None:
-        return graph
-    if n_neighbors - 1 > graph.n_neighbors:
-        raise ValueError(
-            f"`n_neighbors={n_neighbors}` counts the cell itself, but {name} holds {graph.n_neighbors} others per "
-            "cell. Make the "
-            f"graph with more neighbors, or ask for at most {graph.n_neighbors + 1}."
-        )
-    k = n_neighbors - 1
-    return KnnGraph(graph.indices[:, :k].contiguous(), graph.distances[:, :k].contiguous())
+    return graph
 
 
 def read_pattern(matrix: Any, name: str, *, n_obs: int) -> AffinityMatrix:

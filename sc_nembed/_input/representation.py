@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ from anndata import AnnData
 from torch import Tensor
 
 from .. import _keys
+from ..engine.compute.checks import no_effect
+from ..engine.compute.notes import note
 
 DEFAULT_PCS = 50
 
@@ -33,9 +34,7 @@ def representation(adata: AnnData, use_rep: str | None, n_pcs: int | None) -> tu
     if n_pcs is not None and (isinstance(n_pcs, bool) or int(n_pcs) != n_pcs or n_pcs < 0):
         raise ValueError(f"`n_pcs` must be a non-negative integer; got {n_pcs!r}.")
     if use_rep == "X" and n_pcs:
-        raise ValueError(
-            f"`n_pcs={n_pcs}` has no effect with use_rep='X', which means X itself, not its PCA; drop one of them."
-        )
+        no_effect(f"n_pcs={n_pcs}", "with use_rep='X', which means X itself, not its PCA", "Drop one of them.")
     if use_rep == "X" or (use_rep is None and n_pcs == 0):
         return _tensor(_x(adata), "X"), "X"
     if use_rep is None and _keys.PCA not in adata.obsm:
@@ -99,11 +98,9 @@ def _pca(adata: AnnData, n_pcs: int | None) -> tuple[Tensor, str]:
             f"{possible}."
         )
     n_comps = min(DEFAULT_PCS, possible) if n_pcs is None else n_pcs
-    warnings.warn(
+    note(
         f"There is no `.obsm['X_pca']`: a PCA of X with {n_comps} components was made for this call. "
-        "Run `sc.pp.pca(adata)` to keep one.",
-        UserWarning,
-        stacklevel=4,
+        "Run `sc.pp.pca(adata)` to keep one."
     )
     with config_context(transform_output="default"), threadpool_limits(1):
         sc.pp.pca(scratch, n_comps=n_comps)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from anndata import AnnData
 from torch import Tensor
 
 from .. import _keys
-from ..engine.affinity import PrecomputedAffinity
+from ..engine.affinity import PrecomputedAffinity, request
+from ..engine.compute import backend
 from ..engine.config import EmbeddingConfig
 from ..engine.graph import AffinityMatrix, KnnGraph
 from .graph import read_distances, read_pattern
@@ -45,15 +46,22 @@ class Source:
     names: set[str] = field(default_factory=set)
 
 
-def find_source(
-    adata: AnnData,
-    config: EmbeddingConfig,
-    *,
-    use_rep: str | None,
-    n_pcs: int | None,
-    neighbors_key: str | None,
-    obsp: str | None,
-) -> Source:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a caller names as the source; None where it does not."""
+
+    use_rep: str | None = None
+    n_pcs: int | None = None
+    neighbors_key: str | None = None
+    obsp: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Those that are not None."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def find_source(adata: AnnData, config: EmbeddingConfig, named: Named) -> Source:
     """The input of a call.
 
     Raises
@@ -61,29 +69,33 @@ def find_source(
     ValueError, KeyError
         For two sources at once, a source that does not exist, and parameters that have no effect with it.
     """
-    named = {"use_rep": use_rep, "n_pcs": n_pcs, "neighbors_key": neighbors_key, "obsp": obsp}
-    given = [name for name, value in named.items() if value is not None]
-    matrix = config.affinity_in if isinstance(config.affinity_in, PrecomputedAffinity) else None
-    if matrix is not None:
-        given.append("affinity_in")
+    with backend.session(config.n_jobs):
+        return _found(adata, config, named)
+
+
+def _found(adata: AnnData, config: EmbeddingConfig, named: Named) -> Source:
+    given = list(named.given())
+    is_matrix = isinstance(config.affinity_in, PrecomputedAffinity)
+    given += ["affinity_in"] if is_matrix else []
     if len(set(given) - {"n_pcs"}) > 1 or ("n_pcs" in given and set(given) - {"n_pcs", "use_rep"}):
         raise ValueError(
             f"{_listed(given)} name two sources; give one of `use_rep` (with `n_pcs`), `neighbors_key`, `obsp`."
         )
-    if matrix is not None:
-        return _matrix(adata, config, matrix.matrix, "affinity_in", {"kind": "matrix", "name": "affinity_in"})
-    if obsp is not None:
-        return _obsp(adata, config, obsp)
-    if neighbors_key is not None:
-        return _graph(adata, config, neighbors_key, _neighbors_record(adata, neighbors_key))
-    if use_rep is not None or n_pcs is not None:
-        return _representation(adata, use_rep, n_pcs, "")
+    if is_matrix:
+        matrix = config.affinity_in.matrix
+        return _matrix(adata, config, matrix, "affinity_in", {"kind": "matrix", "name": "affinity_in"})
+    if named.obsp is not None:
+        return _obsp(adata, config, named.obsp)
+    if named.neighbors_key is not None:
+        return _graph(adata, config, named.neighbors_key, _neighbors_record(adata, named.neighbors_key))
+    if given:
+        return _representation(adata, named.use_rep, named.n_pcs, "")
     return _default(adata, config)
 
 
 def _default(adata: AnnData, config: EmbeddingConfig) -> Source:
     """Nothing was named: the stored graph, unless a search is asked for; then what it was built from; else the PCA."""
-    search = [name for name in ("perplexity", "n_neighbors", "metric") if getattr(config, name) is not None]
+    search = request.asked(config)
     record = adata.uns.get(_keys.NEIGHBORS)
     if not isinstance(record, Mapping) or not any(
         _matrix_name(adata, _keys.NEIGHBORS, record, kind) for kind in _KINDS
@@ -125,12 +137,9 @@ def _matrix_name(adata: AnnData, key: str, record: Mapping[str, Any], kind: str)
 
 
 def _graph(adata: AnnData, config: EmbeddingConfig, key: str, record: Mapping[str, Any]) -> Source:
-    if config.metric is not None:
-        raise ValueError(
-            f"`metric={config.metric!r}` has no effect: the graph {key!r} is finished. Drop it, or name `use_rep`."
-        )
+    request.check_finished(config, f"the graph {key!r}")
     distances, weights = (_matrix_name(adata, key, record, kind) for kind in _KINDS)
-    verbatim = weights is not None and _reads_weights(config)
+    verbatim = weights is not None and request.takes_weights(config)
     name = weights if verbatim else distances or weights
     if name is None:
         wanted = [_KINDS[kind](key) for kind in _KINDS]
@@ -142,19 +151,14 @@ def _graph(adata: AnnData, config: EmbeddingConfig, key: str, record: Mapping[st
     if verbatim:
         data, kind = _weights(adata.obsp[name], label, adata.n_obs, normalize=False), "umap"
     elif distances:
-        data = read_distances(adata.obsp[name], label, n_obs=adata.n_obs, n_neighbors=config.n_neighbors)
+        data = read_distances(adata.obsp[name], label, n_obs=adata.n_obs)
     else:
-        _needs_distances(config, label)
+        request.check_weights_alone(config, label)
         data, kind = read_pattern(adata.obsp[name], label, n_obs=adata.n_obs), "uniform"
     features, start = _start_features(adata, config, record)
     about = {"kind": "graph", "neighbors_key": key, "matrix": name} | start
     said = f"the neighbor graph {key!r} ({label})"
     return Source(data, features, about, said, affinity_in=kind, names={key, name, *start.values()})
-
-
-def _reads_weights(config: EmbeddingConfig) -> bool:
-    """Whether a graph's weights are P themselves: where the method says so and nothing else is asked for."""
-    return config.reads_weights and config.affinity_in in (None, "umap") and config.n_neighbors is None
 
 
 def _weights(matrix: Any, label: str, n_obs: int, *, normalize: bool = True, symmetric: bool = True) -> AffinityMatrix:
@@ -166,32 +170,15 @@ def _weights(matrix: Any, label: str, n_obs: int, *, normalize: bool = True, sym
         raise ValueError(f"{label}: {error}") from error
 
 
-def _needs_distances(config: EmbeddingConfig, label: str) -> None:
-    for parameter in ("perplexity", "n_neighbors"):
-        if getattr(config, parameter) is not None:
-            raise ValueError(
-                f"`{parameter}` needs distances, and this graph has only the weights {label}; drop it, or name "
-                "`use_rep`."
-            )
-    if config.affinity_in not in (None, "uniform"):
-        raise ValueError(
-            f"`affinity_in={config.affinity_in!r}` needs distances, and this graph has only the weights {label}."
-        )
-
-
 def _obsp(adata: AnnData, config: EmbeddingConfig, name: str) -> Source:
     if name not in adata.obsp:
         raise KeyError(f"Did not find `.obsp[{name!r}]`; available: {list(adata.obsp)}.")
-    if config.affinity_in not in (None, "precomputed"):
-        raise ValueError(f"`affinity_in={config.affinity_in!r}` has no effect: `obsp` gives the affinities themselves.")
     return _matrix(adata, config, adata.obsp[name], f"`.obsp[{name!r}]`", {"kind": "matrix", "obsp": name})
 
 
 def _matrix(adata: AnnData, config: EmbeddingConfig, matrix: Any, label: str, record: dict[str, str]) -> Source:
-    for parameter in ("perplexity", "n_neighbors", "metric"):
-        if getattr(config, parameter) is not None:
-            raise ValueError(f"`{parameter}` has no effect: {label} gives the affinities themselves.")
-    data = _weights(matrix, label, adata.n_obs, symmetric=config.symmetric)
+    request.check_given(config, label)
+    data = _weights(matrix, label, adata.n_obs, symmetric=config.method.matrix == "symmetric")
     neighbors = adata.uns.get(_keys.NEIGHBORS)
     features, start = _start_features(adata, config, neighbors if isinstance(neighbors, Mapping) else {})
     names = set(record.values()) | set(start.values())
@@ -204,8 +191,8 @@ def _start_features(
     """Features for a start by PCA, a race, radii or a method that reads them: what the graph was built from, else
     `X_pca`, else none.
     """
-    reads = config.race or config.encoder is not None or config.reads_features or config.density_strength is not None
-    if not reads and not (isinstance(config.init, str) and config.init == "pca"):
+    wants = config.needs or config.encoder is not None or config.per_cell
+    if not wants and not (isinstance(config.init, str) and config.init == "pca"):
         return None, {}
     for use_rep, n_pcs in dict.fromkeys([_built_from(record), (_keys.PCA, None)]):
         if use_rep in adata.obsm:

@@ -41,6 +41,17 @@ class KnnGraph:
     def n_neighbors(self) -> int:
         return self.indices.shape[1]
 
+    @property
+    def n_held(self) -> int:
+        """What a run that starts from here has of each cell: its neighbors."""
+        return self.n_neighbors
+
+    def nearest(self, k: int) -> KnnGraph:
+        """The graph with the nearest k neighbors alone."""
+        if k >= self.n_neighbors:
+            return self
+        return KnnGraph(self.indices[:, :k].contiguous(), self.distances[:, :k].contiguous())
+
 
 @dataclass(frozen=True, slots=True)
 class AffinityMatrix:
@@ -76,6 +87,15 @@ class AffinityMatrix:
     @property
     def n_edges(self) -> int:
         return self.indices.shape[0]
+
+    @property
+    def n_obs(self) -> int:
+        return self.n_rows
+
+    @property
+    def n_held(self) -> int:
+        """A run that starts from here reads no graph."""
+        return 0
 
     def degrees(self) -> Tensor:
         """Number of neighbors of each row, (n_rows,) int64."""

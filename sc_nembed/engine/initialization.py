@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -12,6 +10,7 @@ from scipy.sparse.linalg import ArpackError, eigsh
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from .compute.notes import note
 from .graph import AffinityMatrix, DenseAffinity
 
 NAMES = ("pca", "spectral", "random", "normal", "hyperbolic")
@@ -183,11 +182,7 @@ def _named(
         return spectral(matrix, n_components, seed), "spectral"
     except ArithmeticError as error:
         instead = "pca" if features is not None else "random"
-        warnings.warn(
-            f"The spectral start did not converge ({error}); starting from {instead} instead.",
-            UserWarning,
-            stacklevel=2,
-        )
+        note(f"The spectral start did not converge ({error}); starting from {instead} instead.")
         return _named(instead, features, matrix, n_components, seed)
 
 

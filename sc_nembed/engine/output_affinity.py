@@ -18,11 +18,12 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from .compute.checks import refuse_unknown
 from .dense_sinkhorn import scaled
 from .kernel import Gaussian, Kernel, Rational, StudentT, fit_rational
 
@@ -33,6 +34,7 @@ NORMALIZATIONS = ("all", "row", "sinkhorn", None)
 class OutputAffinity:
     """Similarity of embedded cells: a kernel and how it is normalised."""
 
+    is_dense: ClassVar[bool] = False
     kernel: Kernel = field(default_factory=StudentT)
     normalization: str | None = "all"
 
@@ -112,6 +114,7 @@ class CallableAffinity:
     it is.
     """
 
+    is_dense: ClassVar[bool] = True
     function: Callable[..., Tensor]
     kwargs: tuple[tuple[str, Any], ...] = ()
 
@@ -138,6 +141,8 @@ class NegativeDistanceAffinity:
     `PHATEAffinity`. Its losses are "square_loss", metric scaling, or a function of P and Q itself. i = j has 0; below a
     distance of 1e-6 there is no gradient.
     """
+
+    is_dense: ClassVar[bool] = True
 
     def resolve(self) -> NegativeDistanceAffinity:
         return self
@@ -174,14 +179,14 @@ def named_output_affinity(affinity_out: Any, kwargs: dict[str, Any] | None) -> A
     if not is_dataclass(affinity_out) and callable(affinity_out) and not isinstance(affinity_out, type):
         parameters = inspect.signature(affinity_out).parameters
         if not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
-            _check_known(kwargs, list(parameters)[1:])
+            refuse_unknown("`kwargs_affinity_out`", kwargs, list(parameters)[1:])
         return CallableAffinity(affinity_out, tuple(kwargs.items()))
     if affinity_out not in (OutputAffinity, *OUTPUT_AFFINITIES.values()) and not is_dataclass(affinity_out):
         raise TypeError(
             f"`affinity_out` must be one of {sorted(OUTPUT_AFFINITIES)}, an output affinity or its class, or a "
             f"function log_q(Z, **kwargs); got {affinity_out!r}."
         )
-    _check_known(kwargs, [item.name for item in fields(affinity_out)])
+    refuse_unknown("`kwargs_affinity_out`", kwargs, [item.name for item in fields(affinity_out)])
     return affinity_out(**kwargs) if isinstance(affinity_out, type) else replace(affinity_out, **kwargs)
 
 
@@ -191,12 +196,6 @@ def resolve_output_affinity(
     """Kernel and normalization of what `named_output_affinity` finds."""
     named = named_output_affinity(affinity_out, kwargs)
     return named if isinstance(named, OutputAffinity) else named.resolve()
-
-
-def _check_known(kwargs: dict[str, Any], known: list[str]) -> None:
-    unknown = sorted(set(kwargs) - set(known))
-    if unknown:
-        raise TypeError(f"Unknown `kwargs_affinity_out` {unknown}; available: {known}.")
 
 
 def describe(affinity_out: Any, kwargs: dict[str, Any] | None) -> tuple[Any, dict[str, Any] | None]:

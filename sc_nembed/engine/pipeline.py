@@ -7,38 +7,42 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import objective
-from .affinity import EntropicAffinity, InputAffinity, PACMAPAffinity, SymmetricEntropicAffinity
-from .cells import Cells, Given, Source, cells_of, checked, n_obs_of, processes_duplicates
+from .affinity import request as requests
+from .affinity.request import Request
+from .cells import Cells, Given, Source, cells_of, checked
 from .compute import backend, memory
+from .compute.checks import no_effect
+from .compute.notes import note
 from .config import EmbeddingConfig
+from .configure import for_cells
 from .graph import AffinityMatrix, KnnGraph
-from .initialization import start_positions
 from .neighbors import default_method, nearest_neighbors
 from .optimize import race
 from .optimize.callbacks import Callback, progress_bar
 from .optimize.encoder import EncoderOptimizer, encoded
 from .optimize.loop import Rules, RunState
 from .optimize.rate_scheduler import resolve_scheduler
-from .poincare import start_in_ball
-from .result import EmbeddingResult, effective
-from .terms import Density
+from .optimize.schedule import Schedule
+from .presets.extra_terms import with_additions
+from .presets.method import Inputs, Problem, Sums
+from .presets.phases import used_exaggeration
+from .record import record
+from .result import EmbeddingResult
 
-SMALLEST_PERPLEXITY = 2.0  # of few cells, where nothing is asked for
 STAGES = ("neighbors", "affinity", "init", "optimize", "total")
 
 
 def embed(
-    source: Source,
+    source: Tensor | KnnGraph | AffinityMatrix,
     config: EmbeddingConfig,
     *,
     features: Tensor | None = None,
@@ -67,38 +71,31 @@ def embed(
     """
     device = backend.resolve_device(config.device)
     resolved, seconds = {"device": str(device)}, dict.fromkeys(STAGES, 0.0)
-    with backend.session(backend.resolve_n_jobs(config.n_jobs)), _timed(seconds, "total"):
-        config = _with_known_optimizer(config)
+    with backend.session(config.n_jobs) as n_jobs, _timed(seconds, "total"):
+        asked, config = config, _with_known_optimizer(config)
         given = checked(source, features, config)
-        affinity, k = _input_affinity(config, given.source)
-        _check_size(config, given, k)
-        graph = given.source
-        if k:
-            with _timed(seconds, "neighbors"):
-                metric = config.metric or "euclidean"
-                resolved["neighbors"] = config.backend or default_method(graph.shape[0], device)
-                graph = nearest_neighbors(graph.to(device), k, metric=metric, method=resolved["neighbors"])
-        with _timed(seconds, "affinity" if affinity is not None else None):
-            cells = cells_of(config, given, affinity, graph)
-        n_neighbors = _neighbors_used(affinity, graph)
+        config = for_cells(config, given.n_cells)
+        request = requests.resolve(config, given.source)
+        for message in request.notes:
+            note(message)
+        _check_memory(config, given, request)
+        with _timed(seconds, "neighbors", given.source.n_held is None and request.k > 0):
+            graph = _graph(config, given.source, request, device, resolved)
+        with _timed(seconds, "affinity", request.affinity is not None):
+            cells = cells_of(config, given, request, graph)
         del graph  # one that was searched here is as large as P
         with _timed(seconds, "init"):
-            start, scaling, init = _start(config, cells)
+            start, of_start = _start(config, cells)
             start = start.to(device, config.dtype)
         with _timed(seconds, "optimize"):
-            raced = _races(config, given.source, cells.features)
-            schedule = config.schedule(config, cells.matrix, raced)
-            problem = _problem(config, cells, start, resolved, searched=k > 0)
-            for name, share in problem.late.items():
-                schedule = schedule.late(name, problem.strength[name], share)
-            rules = _rules(config, cells, problem, schedule.longest_path())
-            with progress_bar(schedule.all_steps(), config.verbose) as bar:
-                rules = replace(rules, callbacks=(bar, *callbacks))
-                state = RunState(start, start - start.double().mean(0).to(start.dtype))
-                state, path, branch = race.run(state, rules, schedule, cells.features)
-        embedding, per_cell = cells.complete(state.positions), _per_cell(problem, cells, state.positions)
+            schedule = config.method.schedule(config, cells)
+            problem = _problem(config, cells, start, resolved)
+            state, path, branch = _optimized(config, cells, problem, schedule, start, callbacks)
+        embedding, per_cell = cells.complete(state.positions), _per_cell(config, problem, cells, state.positions)
     last, offset = state.history[-1], problem.offset
-    config = replace(config, process_duplicates=processes_duplicates(config, given.source))
+    decided = request.used | of_start | used_exaggeration(config, path)
+    decided |= {"max_iter": sum(phase.n_steps for phase in path), "device": str(device), "n_jobs": n_jobs}
+    decided |= {"process_duplicates": given.merges} | _used_race(config, schedule)
     return EmbeddingResult(
         embedding=embedding,
         n_iter=state.step,
@@ -106,8 +103,9 @@ def embed(
         history={name: np.array([row[name] for row in state.history]) for name in last},
         kl_divergence=None if offset is None else last["attraction"] + last["repulsion"] + offset,
         seconds=seconds,
-        resolved=resolved | ({"branch": branch} if raced else {}),
-        config=effective(config, affinity, n_neighbors, path, raced, init=init, init_scaling=scaling),
+        resolved=resolved | ({"branch": branch} if branch else {}),
+        config=asked,
+        used=record(config, **decided),
         n_edges=cells.matrix.n_edges,
         per_cell=per_cell,
         encoder=None if config.encoder is None else state.optimizer[0],
@@ -115,10 +113,10 @@ def embed(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str | None) -> Iterator[None]:
+def _timed(seconds: dict[str, float], stage: str, counts: bool = True) -> Iterator[None]:
     begin = time.perf_counter()
     yield
-    if stage is not None:
+    if counts:
         seconds[stage] = time.perf_counter() - begin
 
 
@@ -130,96 +128,61 @@ def _with_known_optimizer(config: EmbeddingConfig) -> EmbeddingConfig:
     return replace(config, optimizer="Adam", lr=lr)
 
 
-def _input_affinity(config: EmbeddingConfig, source: Source) -> tuple[InputAffinity | None, int]:
-    """The input affinity, and the number of other cells to search for: 0 where nothing is searched."""
-    searching, n_obs = isinstance(source, Tensor), n_obs_of(source)
-    if isinstance(source, AffinityMatrix):
-        return None, 0
-    n_held = source.n_neighbors if isinstance(source, KnnGraph) else None
-    affinity = config.input_affinity(searching=searching, n_obs=n_obs, n_held=n_held)
-    k = affinity.n_neighbors(n_obs) if searching else 0
-    if isinstance(affinity, SymmetricEntropicAffinity) and config.perplexity is None and config.affinity_in is None:
-        return SymmetricEntropicAffinity(min(affinity.perplexity, max(k / 3, SMALLEST_PERPLEXITY))), k
-    if not k or not isinstance(affinity, EntropicAffinity):
-        return affinity, k
-    if config.n_neighbors is not None:
-        k = min(config.n_neighbors, n_obs) - 1
-    largest = max(affinity.perplexities)
-    if 3 * largest - k < 1:
-        return affinity, k
-    lowered = [max(1.0, min(value, k / 3)) for value in affinity.perplexities]
-    if config.perplexity is not None or isinstance(config.affinity_in, EntropicAffinity):
-        warnings.warn(
-            f"The perplexity is lowered from {largest:g} to {max(lowered):g}, a third of the {k} neighbors per cell.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return EntropicAffinity(lowered if len(lowered) > 1 else lowered[0]), k
-
-
-def _neighbors_used(affinity: InputAffinity | None, graph: Source) -> int | None:
-    """Neighbors of each cell that P was made of, the cell itself counted."""
-    if not isinstance(graph, KnnGraph):
-        return None
-    chosen = affinity.k if isinstance(affinity, PACMAPAffinity) else graph.n_neighbors
-    return min(chosen, graph.n_neighbors) + 1
-
-
-def _check_size(config: EmbeddingConfig, given: Given, k: int) -> None:
-    """Refuse what will not fit before anything is searched; k is the number of neighbors to search."""
-    source = given.source
-    if isinstance(source, KnnGraph):
-        k = source.n_neighbors
-    elif isinstance(source, AffinityMatrix):
-        k = -(-source.n_edges // max(1, source.n_rows))
+def _check_memory(config: EmbeddingConfig, given: Given, request: Request) -> None:
+    """Refuse what will not fit before anything is searched."""
+    k = request.k
+    if given.source.n_held == 0:
+        k = -(-given.source.n_edges // max(1, given.source.n_obs))
     n_features = 0 if given.features is None else given.features.shape[1]
-    memory.check(n_obs_of(source), n_features, k, config.n_components)
+    memory.check(given.source.n_obs, n_features, k, config.n_components)
 
 
-def _check_backend(config: EmbeddingConfig, chosen: dict[str, str], *, searched: bool) -> None:
-    """Refuse a backend that had nothing to do."""
-    if config.backend is None or searched or (config.backend == "keops" and chosen):
+def _graph(
+    config: EmbeddingConfig, source: Source, request: Request, device: torch.device, resolved: dict[str, str]
+) -> Source:
+    """The neighbors that P is made of: searched, or kept of those that are given."""
+    if source.n_held is not None:
+        return source.nearest(request.k) if request.k else source
+    if not request.k:
+        return source
+    resolved["neighbors"] = config.backend or default_method(source.n_obs, device)
+    metric = config.metric or "euclidean"
+    return nearest_neighbors(source.values.to(device), request.k, metric=metric, method=resolved["neighbors"])
+
+
+def _check_backend(config: EmbeddingConfig, resolved: dict[str, str]) -> None:
+    """Refuse a backend that has nothing to do."""
+    if config.backend is None or "neighbors" in resolved or (config.backend == "keops" and "radial_sum" in resolved):
         return
-    raise ValueError(
-        f"`backend={config.backend!r}` has no effect in this call: no neighbors are searched"
-        f"{'' if config.backend == 'faiss' else ' and no sums over all pairs are evaluated'}. Drop it."
-    )
+    sums = "" if config.backend == "faiss" else " and no sums over all pairs are evaluated"
+    no_effect(f"backend={config.backend!r}", f"in this call: no neighbors are searched{sums}")
 
 
-def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, float | str | None, str]:
-    """Starting positions, how they were scaled, and the name of the start that was used."""
+def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, dict[str, Any]]:
+    """Starting positions; by what name and how they were scaled."""
     if config.encoder is not None:
-        return encoded(copy.deepcopy(config.encoder), cells.raw, config.random_state), None, "encoder"
+        return encoded(copy.deepcopy(config.encoder), cells.raw, config.random_state), {"init": "encoder"}
     init, scaling = config.init, config.init_scaling
-    if isinstance(init, str):
-        usual = config.named_init_scaling
-        if scaling is None:
-            scaling = usual(config, cells.matrix) if callable(usual) else usual
-    else:
-        init, shape = torch.as_tensor(init), (cells.given.n_cells, config.n_components)
-        if init.shape != shape:
-            raise ValueError(f"`init` must have the shape {shape}; got {tuple(init.shape)}.")
-        if not torch.isfinite(init).all():
-            raise ValueError("`init` has NaN or infinite values.")
-        init = cells.of(init)
-    start, used = (start_in_ball if config.in_ball else start_positions)(
+    if not isinstance(init, str):
+        init = cells.select(init)
+    elif scaling is None:
+        scaling = config.method.start_size
+        scaling = scaling(config, cells.matrix) if callable(scaling) else scaling
+    start, used = config.method.space.start(
         init, scaling, features=cells.features, matrix=cells.matrix, n_components=config.n_components,
         seed=config.random_state,
     )  # fmt: skip
-    return start, scaling, used
+    return start, {"init": used, "init_scaling": scaling}
 
 
-def _problem(
-    config: EmbeddingConfig, cells: Cells, start: Tensor, resolved: dict[str, str], *, searched: bool
-) -> objective.Problem:
+def _problem(config: EmbeddingConfig, cells: Cells, start: Tensor, resolved: dict[str, str]) -> Problem:
     """What is minimised, with an encoder's optimizer where there is one."""
     counts = None if cells.counts is None else cells.counts.to(start)
-    inputs = objective.Inputs(cells.matrix.to(start.device), cells.features, counts, cells.raw)
-    sums = objective.Sums(config, cells.matrix.n_rows, start.device, config.dtype)
-    problem = config.terms(config, inputs, sums)
-    problem = objective.with_additions(problem, config, cells, start)
-    _check_backend(config, sums.chosen, searched=searched)
+    inputs = Inputs(cells.matrix.to(start.device), cells.features, counts, cells.raw)
+    sums = Sums(config.backend, config.n_components, cells.matrix.n_rows, start.device, config.dtype)
+    problem = with_additions(config.method.problem(config, inputs, sums), config, cells, start)
     resolved |= sums.chosen
+    _check_backend(config, resolved)
     if config.encoder is None:
         return problem
     module = copy.deepcopy(config.encoder).to(start.device)
@@ -227,38 +190,34 @@ def _problem(
     return replace(problem, optimizer=optimizer)
 
 
-def _per_cell(problem: objective.Problem, cells: Cells, positions: Tensor) -> dict[str, Tensor]:
-    """Local radii, where the problem knows them."""
-    density = problem.objective.get("density")
-    if not isinstance(density, Density):
+def _optimized(
+    config: EmbeddingConfig, cells: Cells, problem: Problem, schedule: Schedule, start: Tensor,
+    callbacks: Sequence[Callback],
+) -> tuple[RunState, tuple, str]:  # fmt: skip
+    """The last state of a run, the phases that led there, and the branch."""
+    for name, share in problem.late.items():
+        schedule = schedule.late(name, problem.strength[name], share)
+    rules = _rules(config, cells, problem, schedule.longest_path())
+    with progress_bar(schedule.all_steps(), config.verbose) as bar:
+        rules = replace(rules, callbacks=(bar, *callbacks))
+        state = RunState(start, start - start.double().mean(0).to(start.dtype))
+        return race.run(state, rules, schedule, cells.features)
+
+
+def _per_cell(config: EmbeddingConfig, problem: Problem, cells: Cells, positions: Tensor) -> dict[str, Tensor]:
+    """Local radii, where they are asked for."""
+    if not config.per_cell:
         return {}
-    radii = {"rad_orig": density.log_radius, "rad_emb": density.log_radii(positions)}
-    return {name: cells.spread(values.float()) for name, values in radii.items()}
+    density = problem.objective["density"]
+    radii = zip(config.per_cell, (density.log_radius, density.log_radii(positions)), strict=True)
+    return {name: cells.spread(values.float()) for name, values in radii}
 
 
-def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> bool:
-    """Whether two early phases are raced: by default for a representation whose schedule nobody touched."""
-    if config.race is False or "race" not in config.options:
-        return False
-    touched = {
-        "optimizer": not config.is_automatic,
-        "scheduler": config.scheduler not in (None, "none"),
-        "max_iter": config.max_iter is not None,
-        "early_exaggeration_coeff": config.early_exaggeration_coeff is not None,
-        "early_exaggeration_iter": config.early_exaggeration_iter is not None,
-        "exaggeration": config.exaggeration is not None,
-    }
-    given = [name for name, is_given in touched.items() if is_given]
-    if config.race is None:
-        return isinstance(source, Tensor) and not given and source.shape[0] <= config.entropic_cells
-    if given:
-        raise ValueError(f"`race=True` has schedules of its own and cannot be combined with {given}.")
-    if features is None:
-        raise ValueError("`race=True` compares distances in a representation, and there is none; drop it.")
-    return True
+def _used_race(config: EmbeddingConfig, schedule: Schedule) -> dict[str, bool]:
+    return {"race": len(schedule.branches) > 1} if "race" in config.method.option_names else {}
 
 
-def _rules(config: EmbeddingConfig, cells: Cells, problem: objective.Problem, max_iter: int) -> Rules:
+def _rules(config: EmbeddingConfig, cells: Cells, problem: Problem, max_iter: int) -> Rules:
     return Rules(
         problem.objective,
         problem.optimizer or config.resolved_optimizer(),

@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine.affinity import PrecomputedAffinity, as_affinity
+from ..engine.affinity import PrecomputedAffinity
 from ..engine.cells import MIN_CELLS
-from ..engine.compute.counter_rng import seed_of
-from ..engine.config import ALIASES, EmbeddingConfig
+from ..engine.config import EmbeddingConfig
+from ..engine.configure import ALIASES, configured, without_aliases
 from ..engine.pipeline import embed
-from ..engine.presets import resolve_method, with_options
+from ..engine.presets import resolve_method
 
 SPARSE = ("csr", "csc", "coo")
 
@@ -31,18 +31,16 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     def _take(self, given: dict[str, Any], others: dict[str, Any]) -> None:
         """Keep the arguments of a constructor, aliases among the `others` under their usual names."""
         usual = _defaults(type(self))
-        unknown = sorted(name for name in others if ALIASES.get(name, name) not in usual)
+        explicit = {name: given[name] for name in usual if name in given and given[name] is not usual[name]}
+        named = without_aliases(explicit | others)
+        unknown = sorted(set(named) - set(usual))
         if unknown:
             aliases = sorted(alias for alias, name in ALIASES.items() if name in usual)
-            available = sorted([*usual, *aliases])
-            raise TypeError(f"{type(self).__name__} has no parameter {unknown}; available: {available}.")
+            raise TypeError(
+                f"{type(self).__name__} has no parameter {unknown}; available: {sorted([*usual, *aliases])}."
+            )
         for name, default in usual.items():
-            setattr(self, name, given.get(name, default))
-        for alias in set(ALIASES) & set(others):
-            name = ALIASES[alias]
-            if name in given and given[name] is not usual[name]:
-                raise TypeError(f"`{alias}` is another name of `{name}`; give one of them.")
-            setattr(self, name, others[alias])
+            setattr(self, name, named.get(name, default))
 
     def set_params(self, **params: Any) -> Embedder:
         """Set parameters by name or alias.
@@ -52,12 +50,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         ValueError, TypeError
             For a name that does not exist, and for both names of one parameter.
         """
-        for alias, name in ALIASES.items():
-            if alias in params and name in self.get_params(deep=False):
-                if name in params:
-                    raise TypeError(f"`{alias}` is another name of `{name}`; give one of them.")
-                params[name] = params.pop(alias)
-        return super().set_params(**params)
+        return super().set_params(**without_aliases(params))
 
     def fit(self, X: Any, y: None = None) -> Embedder:
         """Embed the rows of X, (n, d) features, or (n, n) affinities where `affinity_in` is "precomputed"."""
@@ -93,8 +86,9 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             vars(self).pop("feature_names_in_", None)  # of an earlier fit
             if settings["device"] == "auto":
                 settings["device"] = X.device
-        config = self._config(settings, _precision(X))
-        source = PrecomputedAffinity(X)(symmetric=config.symmetric) if pairwise else as_tensor(X)
+        config = self._config(settings, X)
+        symmetric = config.method.matrix == "symmetric"
+        source = PrecomputedAffinity(X)(symmetric=symmetric) if pairwise else as_tensor(X)
         result = embed(source, config, callbacks=(callbacks,) if callable(callbacks) else tuple(callbacks))
         self.embedding_ = result.embedding.to(X.device) if is_tensor else result.embedding.cpu().numpy()
         self.n_iter_, self.history_, self.encoder_ = result.n_iter, result.history, result.encoder
@@ -113,15 +107,9 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         """Parameters that mean something else to the engine."""
         return {}
 
-    def _config(self, settings: dict[str, Any], dtype: torch.dtype) -> EmbeddingConfig:
-        preset = resolve_method(self._preset)
-        settings["random_state"] = seed_of(settings["random_state"])
-        settings["affinity_in"] = None if self._is_pairwise() else as_affinity(settings["affinity_in"])
-        if settings["init"] is not None and not isinstance(settings["init"], str | torch.Tensor):
-            settings["init"] = torch.from_numpy(np.array(settings["init"]))
-        given = {name: value for name, value in settings.items() if value is not None}
-        options = {name: given.pop(name) for name in list(given) if name in preset.option_names}
-        return with_options(replace(preset, **given, dtype=dtype), options)
+    def _config(self, settings: dict[str, Any], X: Any) -> EmbeddingConfig:
+        given = settings | ({"affinity_in": None} if self._is_pairwise() else {})
+        return configured(replace(resolve_method(self._preset), dtype=_precision(X)), given, X.shape[0])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -144,7 +132,7 @@ def _precision(X: Any) -> torch.dtype:
     return torch.float64 if isinstance(X, torch.Tensor) and X.dtype == torch.float64 else torch.float32
 
 
-def without_aliases(constructor: Any) -> Any:
+def hides_aliases(constructor: Any) -> Any:
     """A constructor whose signature lists parameters alone, as scikit-learn reads it; its aliases are still taken."""
     signature = inspect.signature(constructor)
     listed = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from ._base import Embedder, without_aliases
+from ._base import Embedder, hides_aliases
+
+USUAL_SCALING = 1e-4  # of a start, but that of an encoder, which nothing scales
 
 
 class NeighborEmbedding(Embedder):
@@ -45,7 +47,7 @@ class NeighborEmbedding(Embedder):
         All steps, early exaggeration included.
     init, init_scaling
         "pca", "spectral", "random" (= "normal"), "hyperbolic", or an array (n, n_components); all are scaled so that
-        the first column has the standard deviation `init_scaling`.
+        the first column has the standard deviation `init_scaling`, 1e-4 where it is None.
     device
         "auto" is the device of a tensor, else cuda if there is one, else cpu.
     backend
@@ -90,7 +92,7 @@ class NeighborEmbedding(Embedder):
 
     _preset = "neighbor_embedding"
 
-    @without_aliases
+    @hides_aliases
     def __init__(
         self,
         affinity_in: Any,
@@ -105,7 +107,7 @@ class NeighborEmbedding(Embedder):
         min_grad_norm: float = 1e-7,
         max_iter: int = 2000,
         init: Any = "pca",
-        init_scaling: float = 1e-4,
+        init_scaling: float | None = None,
         device: Any = "auto",
         backend: str | None = None,
         verbose: bool = False,
@@ -126,7 +128,7 @@ class NeighborEmbedding(Embedder):
 
     def _adjusted(self) -> dict[str, Any]:
         changed = {"early_exaggeration_iter": self.early_exaggeration_iter or 0}
-        return changed | _start_of_encoder(self)
+        return changed | _scaling(self)
 
 
 class AffinityMatcher(Embedder):
@@ -147,7 +149,7 @@ init_scaling, device, backend, verbose, random_state, check_interval, encoder, m
 
     _preset = "affinity_matcher"
 
-    @without_aliases
+    @hides_aliases
     def __init__(
         self,
         affinity_in: Any,
@@ -164,7 +166,7 @@ init_scaling, device, backend, verbose, random_state, check_interval, encoder, m
         min_grad_norm: float = 1e-7,
         max_iter: int = 1000,
         init: Any = "pca",
-        init_scaling: float = 1e-4,
+        init_scaling: float | None = None,
         device: Any = "auto",
         backend: str | None = None,
         verbose: bool = False,
@@ -180,9 +182,10 @@ init_scaling, device, backend, verbose, random_state, check_interval, encoder, m
         self._take(dict(locals()), aliases)
 
     def _adjusted(self) -> dict[str, Any]:
-        return _start_of_encoder(self)
+        return _scaling(self)
 
 
-def _start_of_encoder(estimator: Any) -> dict[str, Any]:
-    """An encoder makes the start itself: the usual scaling is then not asked for."""
-    return {"init_scaling": None} if estimator.encoder is not None and estimator.init_scaling == 1e-4 else {}
+def _scaling(estimator: Any) -> dict[str, Any]:
+    """Starts are scaled, but for that of an encoder, which is what it makes."""
+    is_usual = estimator.init_scaling is None and estimator.encoder is None
+    return {"init_scaling": USUAL_SCALING} if is_usual else {}

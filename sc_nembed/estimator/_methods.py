@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar
 
+from ..engine.configure import WISHES
+from ..engine.presets import resolve_method
 from ._base import Embedder
 
 
@@ -14,16 +16,9 @@ class _Method(Embedder):
     None means what the preset says. The signature is the common parameters and the options of the method.
     """
 
-    _common: ClassVar[dict[str, Any]] = dict.fromkeys(
-        (
-            "n_components", "affinity_in", "affinity_out", "kwargs_affinity_out", "perplexity", "n_neighbors", "metric",
-            "lr", "optimizer", "optimizer_kwargs", "scheduler", "scheduler_kwargs", "min_grad_norm", "max_iter",
-            "check_interval", "init", "init_scaling", "early_exaggeration_coeff", "early_exaggeration_iter",
-            "exaggeration", "repulsion_strength", "process_duplicates", "encoder", "max_grad_norm", "reference",
-            "reference_strength", "density", "backend",
-        )
-    ) | {"device": "auto", "n_jobs": None, "verbose": False, "random_state": 0, "callbacks": None}  # fmt: skip
-    _options: ClassVar[dict[str, Any]] = {}
+    _common: ClassVar[dict[str, Any]] = dict.fromkeys(name for name in WISHES if name != "dtype") | {
+        "device": "auto", "verbose": False, "random_state": 0, "callbacks": None,
+    }  # fmt: skip
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -34,7 +29,8 @@ class _Method(Embedder):
             self._take(given, given)
 
         kinds = inspect.Parameter
-        names = [kinds(name, kinds.KEYWORD_ONLY, default=value) for name, value in (cls._options | cls._common).items()]
+        options = dict.fromkeys(resolve_method(cls._preset).method.option_names)
+        names = [kinds(name, kinds.KEYWORD_ONLY, default=value) for name, value in (options | cls._common).items()]
         __init__.__signature__ = inspect.Signature([kinds("self", kinds.POSITIONAL_OR_KEYWORD), *names])
         cls.__init__ = __init__
 
@@ -65,7 +61,6 @@ class TSNE(_Method):
     """
 
     _preset = "tsne"
-    _options: ClassVar = {"dof": None, "race": None, "tolerance": None}
 
 
 class SNE(_Method):
@@ -84,7 +79,6 @@ class SNE(_Method):
     """
 
     _preset = "sne"
-    _options: ClassVar = {"sigma": None, "tolerance": None}
 
 
 class TSNEkhorn(_Method):
@@ -104,7 +98,6 @@ class TSNEkhorn(_Method):
     """
 
     _preset = "tsnekhorn"
-    _options: ClassVar = {"dof": None, "tolerance": None}
 
 
 class COSNE(_Method):
@@ -136,7 +129,6 @@ class COSNE(_Method):
     """
 
     _preset = "cosne"
-    _options: ClassVar = {"gamma": None, "norm_strength": None, "norm_scale": None}
 
 
 class UMAP(_Method):
@@ -159,10 +151,6 @@ class UMAP(_Method):
     """
 
     _preset = "umap"
-    _options: ClassVar = {
-        "min_dist": None, "spread": None, "a": None, "b": None, "negative_sample_rate": None, "repulsion": None,
-        "exclude_neighbors": None,
-    }  # fmt: skip
 
 
 class NegTSNE(_Method):
@@ -185,7 +173,6 @@ class NegTSNE(_Method):
     """
 
     _preset = "neg_tsne"
-    _options: ClassVar = {"n_negatives": None, "repulsion": None, "Z_bar": None, "tolerance": None}
 
 
 class NCTSNE(_Method):
@@ -202,7 +189,6 @@ class NCTSNE(_Method):
     """
 
     _preset = "nc_tsne"
-    _options: ClassVar = {"n_negatives": None}
 
 
 class InfoTSNE(_Method):
@@ -221,7 +207,6 @@ class InfoTSNE(_Method):
     """
 
     _preset = "info_tsne"
-    _options: ClassVar = {"n_negatives": None, "with_positive": None}
 
 
 class LargeVis(_Method):
@@ -242,7 +227,6 @@ class LargeVis(_Method):
     """
 
     _preset = "largevis"
-    _options: ClassVar = {"n_negatives": None, "repulsion": None, "tolerance": None}
 
 
 class PACMAP(_Method):
@@ -266,7 +250,6 @@ class PACMAP(_Method):
     """
 
     _preset = "pacmap"
-    _options: ClassVar = {"MN_ratio": None, "FP_ratio": None}
 
 
 class LocalMAP(_Method):
@@ -288,7 +271,6 @@ class LocalMAP(_Method):
     """
 
     _preset = "localmap"
-    _options: ClassVar = {"MN_ratio": None, "FP_ratio": None, "low_dist_thres": None}
 
 
 class ForceAtlas2(_Method):
@@ -307,4 +289,3 @@ class ForceAtlas2(_Method):
     """
 
     _preset = "force_atlas2"
-    _options: ClassVar = {"scaling_ratio": None, "gravity": None}

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
 import torch
 from anndata import AnnData
 
 from .. import _keys
-from .._compat import loaded_scanpy
-from .._input.source import find_source
-from ..engine.affinity import as_affinity
-from ..engine.compute import backend
-from ..engine.compute.counter_rng import seed_of
-from ..engine.config import ALIASES as CONFIG_ALIASES
+from .._input.source import Named, find_source
 from ..engine.config import EmbeddingConfig
-from ..engine.initialization import NAMES as INIT_NAMES
+from ..engine.configure import USUAL_SEED, configured
 from ..engine.pipeline import embed
-from ..engine.presets import resolve_method, with_options
+from ..engine.presets import resolve_method
+from ..engine.result import EmbeddingResult
+from ._door import from_anndata, obsm_key, say
 from ._result import check_slots, record_of, write
-
-_UNGIVEN = {"random_state": 0}  # defaults other than None of parameters that have an alias
-ALIASES = CONFIG_ALIASES | {"rng": "random_state"}
 
 
 def neighbor_embedding(
@@ -67,9 +58,9 @@ def neighbor_embedding(
     device: str | torch.device = "auto",
     n_jobs: int | None = None,
     verbose: bool | None = None,
-    random_state: Any = 0,
+    random_state: Any = USUAL_SEED,
     callbacks: Sequence[Callable] = (),
-    key_added: str | None = None,
+    key_added: str | _keys.Slots | None = None,
     copy: bool = False,
     **method_options: Any,
 ) -> AnnData | None:
@@ -248,116 +239,58 @@ def neighbor_embedding(
     >>> ne.tl.neighbor_embedding(adata)
     >>> ne.tl.neighbor_embedding(adata, use_rep="X_pca", perplexity=30, key_added="tsne_pca")
     """
-    return run(dict(locals()), _keys.slots(key_added))
-
-
-def run_method(
-    method: str, adata: AnnData, slots: _keys.Slots, given: dict[str, Any], *, replaces: bool
-) -> AnnData | None:
-    """`run` for a function whose method is in its name."""
-    if "method" in given:
-        raise TypeError(f"`tl.{method}` has no parameter `method`; use `tl.neighbor_embedding` for other methods.")
-    bound = inspect.signature(neighbor_embedding).bind(adata, method=method, **given)
-    bound.apply_defaults()
-    return run(bound.arguments, slots, replaces=replaces)
-
-
-_CONFIG_FIELDS = {item.name for item in fields(EmbeddingConfig)} - {"method", "verbose"}
-
-
-def run(arguments: dict[str, Any], slots: _keys.Slots, *, replaces: bool = False) -> AnnData | None:
-    """The way of every tool, from the arguments of `neighbor_embedding`; `replaces` allows slots that are not ours."""
-    adata, verbose = arguments["adata"], arguments["verbose"]
     if not isinstance(adata, AnnData):
         raise TypeError(f"Expected an AnnData; got {type(adata).__name__}.")
-    config = _config(adata, arguments)
-    source = {name: arguments[name] for name in ("use_rep", "n_pcs", "neighbors_key", "obsp")}
-    with backend.session(backend.resolve_n_jobs(config.n_jobs)):
-        found = find_source(adata, config, **source)
-    reference = _obsm_key(adata, arguments["reference"])
-    found = replace(found, names=found.names | ({reference} - {None}))
-    columns = {} if config.density_strength is None else _keys.columns(slots)
-    check_slots(adata, slots, found, replaces, columns)
-    start = _say(verbose, f"computing neighbor embedding ({config.method}) of {found.said}")
-    callbacks = (arguments["callbacks"],) if callable(arguments["callbacks"]) else tuple(arguments["callbacks"])
-    result = embed(found.data, config, features=found.features, callbacks=callbacks)
-    if isinstance(config.init, str) and config.init == "pca" and result.config.init != "pca":
-        _say(verbose, f"    there is no representation to start from by PCA: the start is {result.config.init}")
-    target = adata.copy() if arguments["copy"] else adata
-    write(target, slots, result, record_of(result, found, source | {"reference": reference}), columns)
-    if result.encoder is not None:
-        config.encoder.load_state_dict(result.encoder.state_dict())
+    slots, named = _keys.slots(key_added), Named(use_rep, n_pcs, neighbors_key, obsp)
+    wishes = {
+        "affinity_in": affinity_in, "affinity_out": affinity_out, "kwargs_affinity_out": kwargs_affinity_out,
+        "perplexity": perplexity, "n_neighbors": n_neighbors, "metric": metric, "n_components": n_components,
+        "lr": lr, "optimizer": optimizer, "optimizer_kwargs": optimizer_kwargs, "scheduler": scheduler,
+        "scheduler_kwargs": scheduler_kwargs, "min_grad_norm": min_grad_norm, "max_iter": max_iter,
+        "check_interval": check_interval, "init": init, "init_scaling": init_scaling,
+        "early_exaggeration_coeff": early_exaggeration_coeff, "early_exaggeration_iter":
+        early_exaggeration_iter, "exaggeration": exaggeration, "repulsion_strength": repulsion_strength,
+        "process_duplicates": process_duplicates, "encoder": encoder, "max_grad_norm": max_grad_norm,
+        "reference": reference, "reference_strength": reference_strength, "density": density, "backend":
+        backend, "device": device, "n_jobs": n_jobs, "random_state": random_state,
+    }  # fmt: skip
+    given = from_anndata(adata, wishes | method_options, verbose)
+    config = configured(resolve_method(method), given, adata.n_obs)
+    source = find_source(adata, config, named)
+    read = obsm_key(adata, reference)
+    columns = _keys.columns(slots, config.per_cell)
+    check_slots(adata, slots, source.names | ({read} - {None}), columns)
+    start = say(verbose, f"computing neighbor embedding ({config.method.name}) of {source.said}")
+    result = embed(source.data, config, features=source.features, callbacks=_listed(callbacks))
+    target = adata.copy() if copy else adata
+    write(target, slots, result, record_of(result, source, named.given() | _reference(read)), columns)
+    _train(encoder, result)
+    _say_what_was_done(verbose, config, result, slots, columns, start)
+    return target if copy else None
+
+
+def _listed(callbacks: Callable | Sequence[Callable]) -> tuple[Callable, ...]:
+    return (callbacks,) if callable(callbacks) else tuple(callbacks)
+
+
+def _reference(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"reference": key}
+
+
+def _train(encoder: torch.nn.Module | None, result: EmbeddingResult) -> None:
+    """Hand the user's module what the run has found."""
+    if encoder is not None:
+        encoder.load_state_dict(result.encoder.state_dict())
+
+
+def _say_what_was_done(
+    verbose: bool | None, config: EmbeddingConfig, result: EmbeddingResult, slots: _keys.Slots,
+    columns: dict[str, str], start: Any,
+) -> None:  # fmt: skip
+    if isinstance(config.init, str) and config.init == "pca" and result.used["init"] not in ("pca", "encoder"):
+        say(verbose, f"    there is no representation to start from by PCA: the start is {result.used['init']}")
     added = (
         f"added\n    {slots.obsm!r}, coordinates (adata.obsm)\n    {slots.uns!r}, parameters and history (adata.uns)"
     )
     added += "".join(f"\n    {column!r}, log local radii (adata.obs)" for column in columns.values())
-    _say(verbose, "    finished", time=start, deep=added)
-    return target if arguments["copy"] else None
-
-
-def _config(adata: AnnData, arguments: dict[str, Any]) -> EmbeddingConfig:
-    """What the engine is asked to do: the preset, with what was given put over it."""
-    given = {name: value for name, value in arguments.items() if name in _CONFIG_FIELDS and value is not None}
-    given["random_state"] = arguments["random_state"]
-    given, options = _without_aliases(given, arguments["method_options"])
-    preset = resolve_method(arguments["method"])
-    given["random_state"] = seed_of(given["random_state"])
-    shape = (adata.n_obs, given.get("n_components", preset.n_components))
-    given["init"] = _layout(adata, "init", given.get("init", preset.init), shape, INIT_NAMES)
-    if "reference" in given:
-        given["reference"] = _layout(adata, "reference", given["reference"], shape)
-    scanpy, verbose = loaded_scanpy(), arguments["verbose"]
-    if scanpy is not None and scanpy.settings.n_jobs != 1:
-        given.setdefault("n_jobs", scanpy.settings.n_jobs)
-    given["affinity_in"] = as_affinity(given.get("affinity_in"))
-    if verbose is None:
-        verbose = scanpy is not None and scanpy.settings.verbosity >= 3
-    given["verbose"] = bool(verbose)
-    return with_options(replace(preset, **given), options)
-
-
-def _without_aliases(given: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    options = dict(options)
-    for alias, name in ALIASES.items():
-        if alias not in options:
-            continue
-        if given.get(name, _UNGIVEN.get(name)) != _UNGIVEN.get(name):
-            raise TypeError(f"`{alias}` is another name of `{name}`; give one of them.")
-        value = options.pop(alias)
-        if value is not None or name == "random_state":
-            given[name] = value
-    return given, options
-
-
-def _obsm_key(adata: AnnData, given: Any) -> str | None:
-    """The key of `.obsm` that a name stands for, with or without X_."""
-    keys = [key for key in (given, f"X_{given}") if key in adata.obsm] if isinstance(given, str) else []
-    return keys[0] if keys else None
-
-
-def _layout(adata: AnnData, parameter: str, given: Any, shape: tuple[int, int], names: Sequence[str] = ()) -> Any:
-    """A name the engine knows, or an array of the right shape."""
-    if isinstance(given, str):
-        if given in names:
-            return given
-        key = _obsm_key(adata, given)
-        if key is None:
-            known = f"{list(names)}, " if names else ""
-            raise ValueError(
-                f"Unknown `{parameter}` {given!r}; available: {known}the keys of .obsm {list(adata.obsm)}, or an array."
-            )
-        given = adata.obsm[key]
-    array = np.array(given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given, dtype=np.float32)
-    if array.shape != shape:
-        hint = f" Take its first columns, array[:, :{shape[1]}]?" if array.shape[:1] == shape[:1] else ""
-        raise ValueError(f"`{parameter}` must have the shape (cells, n_components) = {shape}; got {array.shape}.{hint}")
-    if not np.isfinite(array).all():
-        rows = np.flatnonzero(~np.isfinite(array).all(1))
-        raise ValueError(f"`{parameter}` has NaN or infinite values in {rows.size} cells, the first in row {rows[0]}.")
-    return array
-
-
-def _say(verbose: bool | None, message: str, **kwargs: Any) -> Any:
-    """A message in scanpy's form, by scanpy's logger."""
-    scanpy = loaded_scanpy()
-    return None if verbose is False or scanpy is None else scanpy.logging.info(message, **kwargs)
+    say(verbose, "    finished", time=start, deep=added)

@@ -15,11 +15,14 @@ from ..engine.result import EmbeddingResult
 from ..get._history import COLUMNS
 
 
-def check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: bool, columns: Mapping[str, str]) -> None:
-    """Refuse to overwrite the input, and what somebody else has written; `columns` are those of `.obs` to come."""
-    if {slots.obsm, slots.uns} & found.names:
+def check_slots(adata: AnnData, slots: _keys.Slots, names: set[str], columns: Mapping[str, str]) -> None:
+    """Refuse to overwrite the input, slots of these `names`, and what somebody else has written.
+
+    `columns` are those of `.obs` to come.
+    """
+    if {slots.obsm, slots.uns} & names:
         raise ValueError(
-            f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & found.names)}; choose "
+            f"The result would overwrite its own input {sorted({slots.obsm, slots.uns} & names)}; choose "
             "another `key_added`."
         )
     others = [name for name in columns.values() if name in adata.obs and name not in _own_columns(adata, slots)]
@@ -28,7 +31,7 @@ def check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: boo
             f"`.obs` has columns {others} that were not written by sc_nembed; rename or delete them, or choose another "
             "`key_added`."
         )
-    if replaces:
+    if slots.replaces:
         return
     ours = slots.uns in adata.uns and _keys.is_ours(adata.uns[slots.uns])
     taken = [f".obsm[{slots.obsm!r}]"] if slots.obsm in adata.obsm else []
@@ -39,8 +42,9 @@ def check_slots(adata: AnnData, slots: _keys.Slots, found: Source, replaces: boo
         )
 
 
-def record_of(result: EmbeddingResult, found: Source, source: Mapping[str, Any]) -> dict[str, Any]:
-    params = result.config.to_record() | {name: value for name, value in source.items() if value is not None}
+def record_of(result: EmbeddingResult, found: Source, named: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in `uns`; `named` are the slots that the call named."""
+    params = result.used | named
     if found.affinity_in is not None:
         params["affinity_in"] = found.affinity_in
     params |= {f"used_{name}": value for name, value in result.resolved.items()}

@@ -7,7 +7,7 @@ from typing import Any
 from anndata import AnnData
 
 from .. import _keys
-from ._neighbor_embedding import run_method
+from ._neighbor_embedding import neighbor_embedding
 
 
 def tsne(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnData | None:
@@ -28,4 +28,5 @@ def tsne(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnD
     result of scanpy there is replaced, as scanpy would. See `neighbor_embedding` for what the record holds and for
     errors.
     """
-    return run_method("tsne", adata, _keys.slots(key_added, _keys.TSNE), kwargs, replaces=key_added is None)
+    slots = _keys.TSNE if key_added is None else key_added
+    return neighbor_embedding(adata, method="tsne", key_added=slots, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 from anndata import AnnData
 
 from .. import _keys
-from ._neighbor_embedding import run_method
+from ._neighbor_embedding import neighbor_embedding
 
 
 def umap(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnData | None:
@@ -29,4 +29,5 @@ def umap(adata: AnnData, *, key_added: str | None = None, **kwargs: Any) -> AnnD
     result of scanpy there is replaced, as scanpy would. See `neighbor_embedding` for what the record holds and for
     errors.
     """
-    return run_method("umap", adata, _keys.slots(key_added, _keys.UMAP), kwargs, replaces=key_added is None)
+    slots = _keys.UMAP if key_added is None else key_added
+    return neighbor_embedding(adata, method="umap", key_added=slots, **kwargs)

@@ -12,6 +12,7 @@ from sc_nembed.engine.neighbors import KNN
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 
 ENGINE = Path(sc_nembed.engine.__file__).parent
+PACKAGE, ROOT = ENGINE.parent, ENGINE.parent.parent
 FILES = sorted(ENGINE.rglob("*.py"))
 NAMES = [str(path.relative_to(ENGINE)) for path in FILES]
 BANNED = {"anndata", "scanpy", "pandas", "matplotlib"}
@@ -68,6 +69,25 @@ def test_state_is_not_guessed(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id != "hasattr"
             assert not (node.func.id == "getattr" and len(node.args) > 2)
+
+
+def test_every_file_of_the_engine_stands_in_the_table_of_the_design():
+    """By its own name or by that of its folder."""
+    page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    table = [line.split("|")[1] for line in page.split("## Folders")[1].split("##")[0].splitlines() if "|" in line]
+    named = set(re.findall(r"`([^`]+)`", " ".join(table)))
+    told = {name.removeprefix("engine/") for name in named}
+    assert {name for name in NAMES if name != "__init__.py" and not told & {name, name.split("/")[0] + "/"}} == set()
+    paths = [name for name in named if not any((base / name).exists() for base in (ROOT, PACKAGE, ENGINE))]
+    assert paths == []
+
+
+def test_every_path_that_contributing_names_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([\w./]+(?:\.py|\.md|/))`", text)
+    assert len(paths) > 20
+    folders = (ROOT, PACKAGE, ENGINE, ENGINE / "presets")
+    assert [path for path in paths if not any((folder / path).exists() for folder in folders)] == []
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from _configs import changed
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import PrecomputedAffinity, UniformAffinity
 from sc_nembed.engine.compute import backend, reductions
+from sc_nembed.engine.configure import configured
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, NoiseRepulsion, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.pipeline import embed
@@ -281,8 +283,8 @@ def test_noise_of_nce_goes_to_the_least_loss():
 
 def config_of(name, **changes):
     options = METHODS[name] | {k: changes.pop(k) for k in list(changes) if k in ("n_negatives", "repulsion")}
-    config = presets.with_options(presets.resolve_method(name.split()[0]), options)
-    return replace(config, **changes)
+    config = configured(presets.resolve_method(name.split()[0]), options)
+    return changed(config, **changes)
 
 
 def recall(features, embedding, k=15):
@@ -339,7 +341,7 @@ def test_z_bar_moves_along_the_spectrum(pbmc):
     """The larger Z_bar, the nearer to UMAP's clumps; 100 n is near t-SNE. The layouts' sizes say so."""
     few, spans = pbmc[:300].contiguous(), []
     for z_bar in (100.0 * 300 / 10, 100.0 * 300, 300**2):
-        config = presets.with_options(presets.neg_tsne(), {"Z_bar": z_bar})
+        config = configured(presets.neg_tsne(), {"Z_bar": z_bar})
         spans.append(float(embed(few, config).embedding.std()))
     assert spans[0] > spans[1] > spans[2]
 
@@ -372,12 +374,12 @@ def test_finished_graph_is_read_uniformly(pbmc):
 )
 def test_wrong_options_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
-        presets.with_options(presets.resolve_method(name), options)
+        configured(presets.resolve_method(name), options)
 
 
 def test_unknown_options_are_listed():
     with pytest.raises(TypeError, match=r"'Z_bar'.*nc_tsne.*available.*n_negatives"):
-        presets.with_options(presets.nc_tsne(), {"Z_bar": 1.0})
+        configured(presets.nc_tsne(), {"Z_bar": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -386,7 +388,7 @@ def test_unknown_options_are_listed():
         ("neg_tsne", {"affinity_out": "gaussian"}, "takes 'student' with dof 1.*gaussian"),
         ("nc_tsne", {"kwargs_affinity_out": {"dof": 2.0}}, "takes 'student' with dof 1.*2.0"),
         ("info_tsne", {"kwargs_affinity_out": {"normalization": "all"}}, "without normalization.*all"),
-        ("info_tsne", {"process_duplicates": True}, "`process_duplicates` has no effect where cells are drawn"),
+        ("info_tsne", {"process_duplicates": True}, "`process_duplicates` has no effect.*each by itself"),
         ("neg_tsne", {"perplexity": 30}, "`perplexity` has no effect"),
     ],
 )
@@ -396,13 +398,11 @@ def test_what_has_no_effect_is_refused(pbmc, name, changes, message):
 
 
 def test_record_holds_the_options(pbmc):
-    record = embed(pbmc[:100].contiguous(), config_of("info_tsne", max_iter=10)).config.to_record()
+    record = embed(pbmc[:100].contiguous(), config_of("info_tsne", max_iter=10)).used
     assert record["n_negatives"] == 300
     assert record["with_positive"] is True
     assert "repulsion" not in record
-    assert (
-        embed(pbmc[:100].contiguous(), config_of("neg_tsne", max_iter=10)).config.to_record()["repulsion"] == "expected"
-    )
+    assert embed(pbmc[:100].contiguous(), config_of("neg_tsne", max_iter=10)).used["repulsion"] == "expected"
 
 
 def test_value_is_added_up_in_fixed_order():

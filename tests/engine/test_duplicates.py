@@ -1,17 +1,16 @@
 """Equal rows embedded once, with their number as weight."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UniformAffinity
 from sc_nembed.engine.cells.duplicates import distinct_rows
 from sc_nembed.engine.cells.rows import Rows
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.pipeline import embed
-from sc_nembed.engine.presets import METHODS, sne, tsne, umap
+from sc_nembed.engine.presets import resolve_method, sne, tsne, umap
 
 from . import _truth
 
@@ -39,7 +38,7 @@ def shuffled_copies(features, counts, seed: int = 0) -> tuple[torch.Tensor, torc
 
 
 def quick(preset, **changes):
-    return replace(preset, max_iter=30, n_jobs=2, **{"process_duplicates": True, **changes})
+    return changed(preset, max_iter=30, n_jobs=2, **{"process_duplicates": True, **changes})
 
 
 # --- the distinct rows ---
@@ -54,7 +53,7 @@ def test_distinct_rows_are_the_first_of_each_kind_in_the_order_of_the_cells():
     assert found.counts.tolist() == [3.0, 2.0, 1.0]
     assert found.counts.dtype == torch.float32
     assert torch.equal(rows, before)
-    assert torch.equal(found.complete(found.of(rows)), rows)  # −0 is 0
+    assert torch.equal(found.complete(found.select(rows)), rows)  # −0 is 0
 
 
 def test_distinct_rows_equal_those_of_numpy(features):
@@ -62,11 +61,11 @@ def test_distinct_rows_equal_those_of_numpy(features):
     found = distinct_rows(cells)
     expected, counts = np.unique(cells.numpy(), axis=0, return_counts=True)
     assert len(found.first) == len(expected) == N
-    order = np.lexsort(found.of(cells).numpy().T[::-1])
-    np.testing.assert_array_equal(found.of(cells).numpy()[order], expected)
+    order = np.lexsort(found.select(cells).numpy().T[::-1])
+    np.testing.assert_array_equal(found.select(cells).numpy()[order], expected)
     np.testing.assert_array_equal(found.counts.numpy()[order], counts)
     assert (found.first.diff() > 0).all()
-    assert torch.equal(found.complete(found.of(row)), row)
+    assert torch.equal(found.complete(found.select(row)), row)
 
 
 def test_rows_that_differ_in_one_bit_are_distinct(features):
@@ -80,17 +79,17 @@ def test_nothing_happens_where_all_rows_differ(features):
     found = distinct_rows(features)
     assert found == Rows()
     matrix = UniformAffinity()(nearest_neighbors(features, 10))
-    assert found.of(features) is features
+    assert found.select(features) is features
     assert found.complete(features) is features
     assert found.weigh(matrix) is matrix
-    assert found.of(None) is None
+    assert found.select(None) is None
 
 
 @pytest.mark.parametrize("affinity", [EntropicAffinity(10), UniformAffinity()], ids=str)
 def test_weighed_affinities_keep_their_sums_and_favour_edges_of_many_cells(features, affinity):
     cells, _ = shuffled_copies(features, times())
     distinct = distinct_rows(cells)
-    matrix = affinity(nearest_neighbors(distinct.of(cells), 30))
+    matrix = affinity(nearest_neighbors(distinct.select(cells), 30))
     weighed = distinct.weigh(matrix)
     assert weighed.total == matrix.total
     assert float(weighed.weights.double().sum()) == pytest.approx(matrix.total, rel=1e-6)
@@ -116,11 +115,11 @@ def test_equal_rows_get_equal_positions(features, preset):
         first[row[cell]] = cell
     assert torch.equal(result.embedding, result.embedding[first[row]])
     assert len(torch.unique(result.embedding, dim=0)) == N
-    assert result.config.process_duplicates
+    assert result.used["process_duplicates"]
     assert result.kl_divergence is None  # P of the distinct rows and Q of all cells
     usual = embed(cells, quick(preset, process_duplicates=False))
     assert len(torch.unique(usual.embedding, dim=0)) > N
-    assert not usual.config.process_duplicates
+    assert not usual.used["process_duplicates"]
 
 
 @every_method
@@ -162,7 +161,9 @@ def test_order_of_the_copies_does_not_matter(features, preset):
 def test_loss_counts_every_cell(features, normalization):
     """−Σ P log q of the distinct rows, and the repulsion of all cells, one by one."""
     cells, _ = shuffled_copies(features, times())
-    preset = replace(METHODS["neighborembedding"](), kwargs_affinity_out={"dof": 1.0, "normalization": normalization})
+    preset = changed(
+        resolve_method("neighborembedding"), kwargs_affinity_out={"dof": 1.0, "normalization": normalization}
+    )
     result = embed(cells, quick(preset, perplexity=10.0))
     kernel = _truth.student(_truth.sq_distances(result.embedding, result.embedding))
     np.fill_diagonal(kernel, 0)
@@ -172,8 +173,8 @@ def test_loss_counts_every_cell(features, normalization):
     assert result.history["repulsion"][-1] == pytest.approx(expected, rel=1e-5)
     distinct = distinct_rows(cells)
     centred = cells - cells.double().mean(0).float()
-    matrix = distinct.weigh(EntropicAffinity(10)(nearest_neighbors(distinct.of(centred), 30)))
-    positions = distinct.of(result.embedding)
+    matrix = distinct.weigh(EntropicAffinity(10)(nearest_neighbors(distinct.select(centred), 30)))
+    positions = distinct.select(result.embedding)
     attraction = (_truth.dense(matrix) * np.log1p(_truth.sq_distances(positions, positions))).sum()
     assert result.history["attraction"][-1] == pytest.approx(attraction, rel=1e-4)
 
@@ -201,16 +202,16 @@ def test_graphs_and_affinities_are_taken_as_they_are(features, source):
         given = graph if source == "graph" else EntropicAffinity(10)(graph)
     results = [embed(given, quick(tsne(), process_duplicates=on, **changes)) for on in (True, False)]
     assert torch.equal(results[0].embedding, results[1].embedding)
-    assert not results[0].config.process_duplicates
+    assert not results[0].used["process_duplicates"]
     assert len(torch.unique(results[0].embedding, dim=0)) > N
 
 
 def test_dense_losses_take_every_cell(features):
     cells, _ = shuffled_copies(features, times())
-    config = METHODS["affinitymatcher"]()
+    config = resolve_method("affinitymatcher")
     results = [embed(cells, quick(config, process_duplicates=on)) for on in (True, False)]
     assert torch.equal(results[0].embedding, results[1].embedding)
-    assert not results[0].config.process_duplicates
+    assert not results[0].used["process_duplicates"]
 
 
 def test_cosine_merges_equal_rows_and_not_those_of_one_direction(features):

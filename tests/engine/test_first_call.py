@@ -76,6 +76,7 @@ from sc_nembed.engine.affinity import EntropicAffinity
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.neighbors import from_csr, nearest_neighbors
 from sc_nembed.engine.pipeline import embed
+from sc_nembed.engine.configure import configured
 from sc_nembed.engine.presets import sne, tsne, umap
 
 small, frozen = cells[:700], cells[:500].copy()
@@ -118,7 +119,7 @@ graphs = [
 for preset in (tsne, umap, sne):
     for graph in graphs:
         embed(graph, replace(preset(), init="random", **quick))
-embed(wide, replace(umap(), repulsion="sampled", init="random", **quick))
+embed(wide, configured(umap(), dict(repulsion="sampled", init="random", **quick)))
 for weights in (distances, distances.astype(np.float32), distances.tocoo(), distances.toarray()):
     for kind in (ne.TSNE, ne.UMAP):
         kind(affinity_in="precomputed", init="random", **quick).fit(weights)

@@ -1,7 +1,5 @@
 """ForceAtlas2: its forces against the formulas pair by pair, the grid against exact sums, its layouts against fa2's."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -9,15 +7,16 @@ from sklearn.neighbors import NearestNeighbors
 
 import sc_nembed as ne
 from _cells import blobs, with_graph
+from _configs import changed
 from sc_nembed.engine.affinity import PrecomputedAffinity, UMAPAffinity
 from sc_nembed.engine.compute import backend
+from sc_nembed.engine.configure import configured
 from sc_nembed.engine.kernel import LogRepulsion
 from sc_nembed.engine.neighbors import nearest_neighbors
-from sc_nembed.engine.objective import Inputs, Sums
-from sc_nembed.engine.objective.force_atlas2 import SOFTENING, edge_length, force_atlas2
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import force_atlas2 as preset
-from sc_nembed.engine.presets import with_options
+from sc_nembed.engine.presets._force_atlas2 import SOFTENING, edge_length
+from sc_nembed.engine.presets.method import Inputs, Sums
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, _spacing
 from sc_nembed.engine.world import SERIAL
 
@@ -39,8 +38,10 @@ def affinity(weights) -> object:
 
 
 def objective(matrix, n_components: int = 2, dtype=torch.float64, **options):
-    config = replace(with_options(preset(), options), n_components=n_components, dtype=dtype)
-    return force_atlas2(config, Inputs(matrix), Sums(config, matrix.n_rows, CPU, dtype)).objective
+    config = changed(configured(preset(), options), n_components=n_components, dtype=dtype)
+    return config.method.problem(
+        config, Inputs(matrix), Sums(None, config.n_components, matrix.n_rows, CPU, dtype)
+    ).objective
 
 
 def plan(potential, name: str, dtype=torch.float64):
@@ -117,7 +118,7 @@ def test_fused_sum_equals_plain_also_where_cells_meet(softening, monkeypatch):
 
 
 def layout(matrix, features, **given):
-    return embed(matrix, replace(preset(), **({"n_jobs": 2} | given)), features=features)
+    return embed(matrix, changed(preset(), **({"n_jobs": 2} | given)), features=features)
 
 
 def umap_graph(features):
@@ -238,7 +239,7 @@ def test_lengths_grow_with_the_root_of_the_scaling_ratio(real):
     one, two = (
         embed(
             matrix,
-            with_options(replace(preset(), max_iter=40, n_jobs=1), {"scaling_ratio": ratio, "gravity": 0}),
+            configured(changed(preset(), max_iter=40, n_jobs=1), {"scaling_ratio": ratio, "gravity": 0}),
             features=features,
         )
         for ratio in (2, 8)
@@ -249,8 +250,7 @@ def test_lengths_grow_with_the_root_of_the_scaling_ratio(real):
 def test_pairs_come_to_rest_where_attraction_and_repulsion_are_equal():
     """w d = k 2² / d; their repulsion is as stiff as their attraction, so the rate is lower than for usual graphs."""
     weights = np.kron(np.eye(20), [[0, 1], [1, 0]])
-    options = replace(preset().of_method, gravity=0.0)
-    result = layout(affinity(weights), None, init="random", max_iter=1000, lr=0.25, of_method=options)
+    result = layout(affinity(weights), None, init="random", max_iter=1000, lr=0.25, gravity=0.0)
     points = result.embedding.numpy()
     apart = np.linalg.norm(points[::2] - points[1::2], axis=1)
     np.testing.assert_allclose(apart, np.sqrt(2 * 2 * 2), rtol=0.02)
@@ -259,7 +259,7 @@ def test_pairs_come_to_rest_where_attraction_and_repulsion_are_equal():
 def test_gravity_holds_components_together():
     weights = np.kron(np.eye(2), np.ones((20, 20)) - np.eye(20))
     spans = [
-        float(np.ptp(layout(affinity(weights), None, init="random", of_method=replace(preset().of_method, gravity=g))
+        float(np.ptp(layout(affinity(weights), None, init="random", gravity=g)
                      .embedding.numpy()))
         for g in (0.0, 1.0, 20.0)
     ]  # fmt: skip
@@ -268,14 +268,14 @@ def test_gravity_holds_components_together():
 
 def test_start_is_as_large_as_the_graph_asks_for(real):
     features, matrix, result = real
-    config = replace(preset(), max_iter=1, lr=1e-6, n_jobs=1)
+    config = changed(preset(), max_iter=1, lr=1e-6, n_jobs=1)
     start = embed(matrix, config, features=features).embedding
     total_mass, total = float((matrix.degrees() + 1).sum()), float(matrix.weights.double().sum())
     size = 3 * total_mass * np.sqrt(2 / total)
     assert float(start[:, 0].std(correction=0)) == pytest.approx(size, rel=1e-3)
-    assert result.config.init_scaling == pytest.approx(size, rel=1e-5)
+    assert result.used["init_scaling"] == pytest.approx(size, rel=1e-5)
     given = 5 * torch.from_numpy(np.random.default_rng(0).normal(size=start.shape)).float()
-    kept = embed(matrix, replace(config, init=given)).embedding
+    kept = embed(matrix, changed(config, init=given)).embedding
     np.testing.assert_allclose(kept, given, atol=1e-2 * size)
     assert float(kept.std()) == pytest.approx(float(given.std()), rel=0.2)
 
@@ -305,7 +305,7 @@ def test_same_bits_for_any_number_of_threads(n):
     rng = np.random.default_rng(0)
     cells = rng.normal(size=(20, 8))[rng.integers(0, 20, n)] + 0.4 * rng.normal(size=(n, 8))
     features = torch.from_numpy(cells).float()
-    one, two = (embed(features, replace(preset(), max_iter=25, n_jobs=jobs)) for jobs in (1, 2))
+    one, two = (embed(features, changed(preset(), max_iter=25, n_jobs=jobs)) for jobs in (1, 2))
     assert one.resolved["radial_sum"] == ("torch" if n < 5_000 else "fft")
     assert torch.equal(one.embedding, two.embedding)
 

@@ -1,12 +1,11 @@
 """Starting positions: against numpy's eigenvectors, and scaled as asked."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import eigh
 
+from _configs import changed
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity
 from sc_nembed.engine.compute import backend
 from sc_nembed.engine.initialization import NAMES, hyperbolic, pca, random, spectral, start_positions
@@ -133,11 +132,11 @@ def test_range_of_given_positions_centres_and_scales_them(matrix):
 def test_starts_of_umap_and_of_the_others_have_their_own_scale(matrix):
     for preset in (umap, tsne, sne):
         config, options = preset(), {"features": None, "matrix": matrix, "n_components": 2, "seed": 0}
-        expected, _ = start_positions("random", config.named_init_scaling, **options)
-        result = embed(matrix, replace(config, init="random", max_iter=1, lr=1e-12))
+        expected, _ = start_positions("random", config.method.start_size, **options)
+        result = embed(matrix, changed(config, init="random", max_iter=1, lr=1e-12))
         assert _truth.relative(result.embedding, expected) <= 1e-3
-        assert result.config.init_scaling == config.named_init_scaling
-    assert umap().named_init_scaling != tsne().named_init_scaling == sne().named_init_scaling == 1e-4
+        assert result.used["init_scaling"] == config.method.start_size
+    assert umap().method.start_size != tsne().method.start_size == sne().method.start_size == 1e-4
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -214,7 +213,7 @@ def test_equal_positions_cannot_be_scaled(matrix):
 def test_embedding_never_writes_to_the_start(matrix, container, scaling):
     given = np.random.default_rng(0).normal(size=(700, 2)).astype(np.float32)
     before = given.copy()
-    embed(matrix, replace(tsne(), init=container(given), init_scaling=scaling, max_iter=5))
+    embed(matrix, changed(tsne(), init=container(given), init_scaling=scaling, max_iter=5))
     assert np.array_equal(given, before)
 
 
@@ -231,7 +230,7 @@ BAD_STARTS = {
 def test_start_that_does_not_fit_raises(matrix, bad):
     start, message = BAD_STARTS[bad]
     with pytest.raises(ValueError, match=message):
-        embed(matrix, replace(tsne(), init=start, max_iter=5))
+        embed(matrix, changed(tsne(), init=start, max_iter=5))
 
 
 @pytest.mark.parametrize("layout", ["fortran", "columns", "rows", "reversed"])
@@ -247,7 +246,7 @@ def test_memory_layout_of_the_start_does_not_matter(matrix, layout):
     laid_out[:] = given
     if layout == "reversed":  # torch takes no negative strides
         laid_out = laid_out.copy()
-    config = replace(tsne(), max_iter=10, n_jobs=1)
-    result = embed(matrix, replace(config, init=torch.as_tensor(laid_out)))
-    assert torch.equal(result.embedding, embed(matrix, replace(config, init=torch.from_numpy(given))).embedding)
+    config = changed(tsne(), max_iter=10, n_jobs=1)
+    result = embed(matrix, changed(config, init=torch.as_tensor(laid_out)))
+    assert torch.equal(result.embedding, embed(matrix, changed(config, init=torch.from_numpy(given))).embedding)
     assert result.embedding.is_contiguous()

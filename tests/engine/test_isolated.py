@@ -1,11 +1,10 @@
 """Cells without neighbors: evenly around the others, 5 % outside, with a warning."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine.affinity import PrecomputedAffinity
 from sc_nembed.engine.cells.isolated import participants
 from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
@@ -26,7 +25,7 @@ def some_matrix(alone=ALONE) -> AffinityMatrix:
 
 
 def run(source, **changes):
-    return embed(source, replace(tsne(), init="random", max_iter=40, n_jobs=1, **changes))
+    return embed(source, changed(tsne(), init="random", max_iter=40, n_jobs=1, **changes))
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
@@ -76,7 +75,7 @@ def test_callbacks_and_given_starts_have_all_cells():
     with pytest.warns(UserWarning, match="no neighbors"):
         result = embed(
             some_matrix(),
-            replace(tsne(), init=start, max_iter=1, lr=1e-12),
+            changed(tsne(), init=start, max_iter=1, lr=1e-12),
             callbacks=[lambda i: shapes.append(i.embedding)],
         )
     others = np.delete(np.arange(N), ALONE)

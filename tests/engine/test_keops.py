@@ -23,7 +23,7 @@ UMAP = RationalRepulsion(1.577, 0.895)
 KERNELS = [StudentT(1.0), StudentT(0.5), Gaussian(1.3), Rational(1.577, 0.895), UMAP]
 PRELUDE = """
 import os, sys, torch
-from sc_nembed.engine import backend, keops
+from sc_nembed.engine.compute import backend, keops
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import KNN
 from sc_nembed.engine.radial_sum import RADIAL_SUMS

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine.affinity import EntropicAffinity, UMAPAffinity
 from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
-from sc_nembed.engine.objective import normalized as objective_of_runs
 from sc_nembed.engine.optimize.loop import MAX_HALVINGS, Rules, RunState, optimize
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov, resolve_optimizer
 from sc_nembed.engine.optimize.schedule import Phase, Ramp
 from sc_nembed.engine.pipeline import embed
+from sc_nembed.engine.presets import normalized as objective_of_runs
 from sc_nembed.engine.presets import tsne
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, Force, Partition, Term
@@ -37,8 +38,8 @@ def affinity(matrix):
 
 
 def run(matrix, *callbacks, **changes):
-    config = replace(tsne(), max_iter=57, init="random", n_jobs=1)
-    return embed(matrix, replace(config, **changes), callbacks=callbacks)
+    config = changed(tsne(), max_iter=57, init="random", n_jobs=1)
+    return embed(matrix, changed(config, **changes), callbacks=callbacks)
 
 
 class Recorder(list):
@@ -418,7 +419,7 @@ def test_second_interrupt_propagates(matrix, interrupted_at):
 def test_interrupt_of_a_race_keeps_the_branch_that_ran(pbmc, interrupted_at):
     interrupted_at(100)  # branch A has 70 steps
     with pytest.warns(UserWarning, match="Interrupted after"):
-        result = embed(pbmc[:N], replace(tsne(), perplexity=10.0, n_jobs=1))
+        result = embed(pbmc[:N], changed(tsne(), perplexity=10.0, n_jobs=1))
     assert result.stop_reason == "interrupted"
     assert result.history["iteration"][-1] == result.n_iter
     assert torch.isfinite(result.embedding).all()

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine import presets
 from sc_nembed.engine.compute import backend, memory
 from sc_nembed.engine.graph import KnnGraph
@@ -42,7 +42,7 @@ def test_exact_sums_of_too_many_cells_are_refused_before_the_search(monkeypatch)
         "sc_nembed.engine.pipeline.nearest_neighbors", lambda *given, **options: pytest.fail("searched")
     )
     with pytest.raises(ValueError, match="51000 cells in 4 dimension"):
-        embed(torch.rand(51_000, 4), replace(presets.tsne(), n_components=4))
+        embed(torch.rand(51_000, 4), changed(presets.tsne(), n_components=4))
 
 
 def test_available_memory_is_what_the_machine_has_at_most():
@@ -84,7 +84,7 @@ def test_estimate_covers_the_peak_and_is_not_far_above_it():
 GRID_PEAK = """
 import torch
 from pathlib import Path
-from sc_nembed.engine import backend
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.world import SERIAL

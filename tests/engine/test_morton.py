@@ -1,11 +1,10 @@
 """Cells in the order of a Morton curve: the order itself, graphs in it, and embeddings that do not show it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine import cells, presets
 from sc_nembed.engine.affinity import UniformAffinity
 from sc_nembed.engine.cells.morton import STRETCH, by_degree, morton_order, reordered
@@ -77,11 +76,11 @@ def test_rows_sorted_by_an_order_come_back():
     cells_of_all = torch.tensor([5.0, 6.0, 5.0, 7.0])
     rows = Rows(torch.tensor([0, 1, 3]), torch.tensor([0, 1, 0, 2]), torch.tensor([2.0, 1.0, 1.0]))
     moved = rows.sorted_by(torch.tensor([2, 0, 1]))
-    assert moved.of(cells_of_all).tolist() == [7.0, 5.0, 6.0]
+    assert moved.select(cells_of_all).tolist() == [7.0, 5.0, 6.0]
     assert moved.counts.tolist() == [1.0, 2.0, 1.0]
-    assert torch.equal(moved.complete(moved.of(cells_of_all)), cells_of_all)
+    assert torch.equal(moved.complete(moved.select(cells_of_all)), cells_of_all)
     alone = Rows().sorted_by(torch.tensor([1, 2, 0, 3]))
-    assert torch.equal(alone.complete(alone.of(cells_of_all)), cells_of_all)
+    assert torch.equal(alone.complete(alone.select(cells_of_all)), cells_of_all)
 
 
 SOURCES = {
@@ -99,9 +98,9 @@ def test_embedding_of_sorted_cells_is_that_of_unsorted_ones(features, monkeypatc
     """After few steps, before rounding takes the two apart."""
     features = torch.cat([features, features[:40]]) if twins else features
     start = torch.from_numpy(np.random.default_rng(3).normal(size=(len(features), 2)).astype("f"))
-    config = replace(presets.METHODS[method](), max_iter=6, init=start, early_exaggeration_iter=0)
+    config = changed(presets.resolve_method(method), max_iter=6, init=start, early_exaggeration_iter=0)
     if source == "features":
-        config = replace(config, process_duplicates=twins)
+        config = changed(config, process_duplicates=twins)
     given, found = SOURCES[source](features), []
     for many in (10**9, 100):
         monkeypatch.setattr(cells, "MANY_CELLS", many)

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from _configs import changed
 from sc_nembed.engine.affinity import EntropicAffinity
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.optimize.optimizer import (
@@ -161,8 +162,9 @@ def delta_bar_delta_embedding(matrix, start: np.ndarray, lengths=(250, 500)) -> 
         for name, count, coeff in zip(("early exaggeration", "final"), lengths, (12.0, 1.0), strict=True)
         if count
     ]
-    config = replace(tsne(), optimizer="DeltaBarDelta", schedule=lambda *_: Schedule((tuple(phases),)))
-    return embed(matrix, replace(config, init=torch.from_numpy(start), n_jobs=2)).embedding.numpy()
+    method = replace(tsne().method, schedule=lambda *_: Schedule((tuple(phases),)))
+    config = replace(tsne(), method=method, optimizer="DeltaBarDelta")
+    return embed(matrix, changed(config, init=torch.from_numpy(start), n_jobs=2)).embedding.numpy()
 
 
 def test_delta_bar_delta_takes_the_steps_of_openTSNE(start_and_matrix):
@@ -203,8 +205,8 @@ def matrix(pbmc):
 
 
 def small_run(matrix, **changes):
-    config = replace(tsne(), max_iter=60, early_exaggeration_iter=20, init="random", n_jobs=1)
-    return embed(matrix, replace(config, **changes))
+    config = changed(tsne(), max_iter=60, early_exaggeration_iter=20, init="random", n_jobs=1)
+    return embed(matrix, changed(config, **changes))
 
 
 @pytest.mark.parametrize("as_class", [False, True], ids=["name", "class"])
@@ -375,7 +377,7 @@ def test_scheduler_none_is_no_scheduler(matrix):
 
 def test_scheduler_arguments_without_a_scheduler_raise():
     with pytest.raises(ValueError, match="no effect"):
-        replace(tsne(), scheduler_kwargs={"gamma": 0.5})
+        changed(tsne(), scheduler_kwargs={"gamma": 0.5})
 
 
 def test_schedulers_do_not_warn(matrix):
@@ -387,5 +389,5 @@ def test_schedulers_do_not_warn(matrix):
 
 def test_rates_in_the_hundreds_are_refused_by_auto():
     with pytest.raises(ValueError, match=r"dimensionless.*SGD"):
-        replace(tsne(), lr=200)
-    assert replace(tsne(), lr=200, optimizer="SGD").lr == 200
+        changed(tsne(), lr=200)
+    assert changed(tsne(), lr=200, optimizer="SGD").lr == 200

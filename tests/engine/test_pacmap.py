@@ -10,17 +10,18 @@ import torch
 from pacmap import pacmap as authors
 from sklearn.preprocessing import StandardScaler
 
+from _configs import changed
 from sc_nembed.engine import radial_sum
 from sc_nembed.engine.affinity import PACMAPAffinity, PrecomputedAffinity, UniformAffinity
+from sc_nembed.engine.affinity.request import _pacmap_neighbors
 from sc_nembed.engine.compute import counter_rng
-from sc_nembed.engine.config import pacmap_neighbors
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.neighbors import nearest_neighbors
-from sc_nembed.engine.objective import Inputs, Sums
 from sc_nembed.engine.optimize.adam import Adam
 from sc_nembed.engine.optimize.schedule import unroll
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import localmap, pacmap, resolve_method, tsne
+from sc_nembed.engine.presets.method import Inputs, Sums
 from sc_nembed.engine.terms import Force, PairSum, nearby_pair_sum, partners
 from sc_nembed.engine.terms.pair_potential import LocalPull, Pull, Push
 
@@ -64,6 +65,10 @@ def counted(partners: torch.Tensor) -> np.ndarray:
 # --- potentials ---
 
 
+def sums_of(n):
+    return Sums(None, 2, n, CPU, torch.float32)
+
+
 @pytest.mark.parametrize("potential", POTENTIALS, ids=str)
 def test_slope_of_a_potential_is_its_derivative(potential):
     sq_dist = torch.logspace(-6, 5, 50, dtype=torch.float64).requires_grad_()
@@ -92,11 +97,11 @@ def test_fused_sum_over_pairs_equals_plain(potential, n_components, n):
 @pytest.mark.parametrize("potential", POTENTIALS, ids=str)
 def test_gradient_of_a_sum_over_pairs_is_that_of_its_value(potential, n_components):
     """The value is summed here over the list of pairs, each once; its derivative by autograd."""
-    partners, positions = some_partners(30, 7), cloud(30, n_components, 3.0).double().requires_grad_()
-    rows, columns = torch.from_numpy(listed(partners)).long().T
+    others, positions = some_partners(30, 7), cloud(30, n_components, 3.0).double().requires_grad_()
+    rows, columns = torch.from_numpy(listed(others)).long().T
     value = potential.value((positions[rows] - positions[columns]).square().sum(1)).sum()
     (gradient,) = torch.autograd.grad(value, positions)
-    force = PairSum(partners.both_ends(partners), potential)(positions.detach(), value=True)
+    force = PairSum(partners.both_ends(others), potential)(positions.detach(), value=True)
     assert _truth.relative(force.gradient, gradient) <= 1e-12
     assert float(force.value) == pytest.approx(float(value.detach()), rel=1e-12)
 
@@ -130,8 +135,8 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
     tables = [some_partners(200, k, seed) for seed, k in enumerate((10, 5, 20))]
     near = LocalPull(10.0, 6.0) if method == "localmap" else Pull(10.0)
     sums = [
-        PairSum(partners.both_ends(partners), potential)
-        for partners, potential in zip(tables, (near, Pull(10_000.0), Push()), strict=True)
+        PairSum(partners.both_ends(others), potential)
+        for others, potential in zip(tables, (near, Pull(10_000.0), Push()), strict=True)
     ]
     forces = [term(positions.to(dtype), value=True) for term in sums]
     gradient, loss = of_the_authors(positions, *tables, weights, 6.0 if method == "localmap" else None)
@@ -147,12 +152,12 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
 
 @pytest.mark.parametrize(("n", "k"), [(7, 3), (3000, 20)])
 def test_both_ends_list_every_pair_as_often_as_it_is_there(n, k):
-    partners = some_partners(n, k)
-    matrix = partners.both_ends(partners)
-    np.testing.assert_array_equal(_truth.dense(matrix), counted(partners))
-    indptr, indices = partners._mirrored_plain(partners)
+    others = some_partners(n, k)
+    matrix = partners.both_ends(others)
+    np.testing.assert_array_equal(_truth.dense(matrix), counted(others))
+    indptr, indices = partners._mirrored_plain(others)
     assert torch.equal(indptr, matrix.indptr)
-    np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(partners))
+    np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(others))
     assert matrix.total == 2 * n * k
 
 
@@ -287,7 +292,8 @@ def test_nearby_pairs_are_drawn_when_the_authors_draw_them():
     ("max_iter", "num_iters"), [(None, (100, 100, 250)), (45, (10, 10, 25)), (900, (200, 200, 500))]
 )
 def test_weights_of_every_step_are_those_of_the_authors(preset, max_iter, num_iters):
-    (phases,) = preset().schedule(replace(preset(), max_iter=max_iter, repulsion_strength=0.7), None, False).branches
+    config = changed(preset(), max_iter=max_iter, repulsion_strength=0.7)
+    (phases,) = config.method.schedule(config, None).branches
     settings = unroll(phases)
     assert len(settings) == sum(num_iters)
     for itr, setting in enumerate(settings):
@@ -305,7 +311,7 @@ def test_weights_of_every_step_are_those_of_the_authors(preset, max_iter, num_it
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 7])
 @both_methods
 def test_few_steps_are_done(pbmc, preset, max_iter):
-    result = embed(pbmc[:60], replace(preset(), max_iter=max_iter))
+    result = embed(pbmc[:60], changed(preset(), max_iter=max_iter))
     assert result.n_iter == max_iter
     assert torch.isfinite(result.embedding).all()
 
@@ -314,16 +320,16 @@ def test_few_steps_are_done(pbmc, preset, max_iter):
 def test_number_of_neighbors_is_that_of_the_authors(n):
     theirs = authors.PaCMAP(n_neighbors=None)
     theirs.decide_num_pairs(n)
-    assert pacmap_neighbors(n) == theirs.n_neighbors
+    assert _pacmap_neighbors(n) == theirs.n_neighbors
 
 
 @pytest.mark.parametrize(("options", "expected"), [({}, (5, 20)), ({"MN_ratio": 0.25, "FP_ratio": 1.17}, (2, 12))])
 @both_methods
 def test_numbers_of_pairs_are_those_of_the_authors(pbmc, preset, options, expected):
     config = preset()
-    config = replace(config, of_method=replace(config.of_method, **options))
+    config = changed(config, **options)
     matrix = PACMAPAffinity(10)(nearest_neighbors(pbmc, 60), symmetric=False)
-    terms = config.terms(config, Inputs(matrix, pbmc), Sums(config, len(pbmc), CPU, torch.float32)).objective
+    terms = config.method.problem(config, Inputs(matrix, pbmc), sums_of(len(pbmc))).objective
     theirs = authors.PaCMAP(**options)
     theirs.decide_num_pairs(len(pbmc))
     assert (theirs.n_MN, theirs.n_FP) == expected
@@ -382,7 +388,7 @@ def test_adam_without_eps_is_that_of_torch():
 
 def test_run_follows_the_authors_code_from_the_same_pairs_and_start(pbmc):
     """45 steps, 10 of them in the first phase; float32 sums in another order drift apart slowly."""
-    config = replace(pacmap(), max_iter=45, init=cloud(700, 2), init_scaling="keep")
+    config = changed(pacmap(), max_iter=45, init=cloud(700, 2), init_scaling="keep")
     matrix = PACMAPAffinity(10)(nearest_neighbors(pbmc, 60), symmetric=False)
     features = pbmc - pbmc.mean(0)
     tables = [
@@ -395,7 +401,7 @@ def test_run_follows_the_authors_code_from_the_same_pairs_and_start(pbmc):
             features.numpy(), 2, *(listed(table) for table in tables), 1.0, (10, 10, 25), config.init.numpy(), False,
             False, [], False,
         )  # fmt: skip
-    found = embed(matrix, replace(config, init=torch.from_numpy(start)), features=pbmc)
+    found = embed(matrix, changed(config, init=torch.from_numpy(start)), features=pbmc)
     assert np.abs(expected).max() > 3
     assert _truth.relative(found.embedding, expected) <= 1e-2
     assert found.history["loss"][-1] < 0.7 * found.history["loss"][0]
@@ -407,7 +413,7 @@ def test_embedding_keeps_groups_apart_in_any_dimension(preset, n_components):
     group = np.repeat(np.arange(4), 50)
     features = cloud(200, 8)
     features[torch.arange(200), torch.from_numpy(group)] += 12
-    found = embed(features, replace(preset(), n_components=n_components))
+    found = embed(features, changed(preset(), n_components=n_components))
     assert found.embedding.shape == (200, n_components)
     nearest = nearest_neighbors(found.embedding, 5).indices.numpy()
     assert (group[nearest] == group[:, None]).mean() > 0.97
@@ -416,7 +422,7 @@ def test_embedding_keeps_groups_apart_in_any_dimension(preset, n_components):
 @both_methods
 def test_plain_run_ends_where_the_fused_one_does(preset, pbmc):
     """In float64 nothing is fused; both follow the same path as long as rounding does not matter."""
-    single, double = (embed(pbmc, replace(preset(), max_iter=60, dtype=dtype)).embedding for dtype in DTYPES)
+    single, double = (embed(pbmc, changed(preset(), max_iter=60, dtype=dtype)).embedding for dtype in DTYPES)
     assert double.dtype == torch.float64
     assert _truth.relative(single, double) <= 2e-2
 
@@ -428,8 +434,8 @@ def test_same_bits_for_any_number_of_threads(preset, n_components):
     rng = np.random.default_rng(0)
     features = torch.from_numpy((rng.normal(size=(30, 6))[rng.integers(0, 30, 4999)] * 3).astype(np.float32))
     features += cloud(4999, 6)
-    config = replace(preset(), max_iter=90, n_components=n_components)
-    first, *others = (embed(features, replace(config, n_jobs=n_jobs)) for n_jobs in (1, 2, 3))
+    config = changed(preset(), max_iter=90, n_components=n_components)
+    first, *others = (embed(features, changed(config, n_jobs=n_jobs)) for n_jobs in (1, 2, 3))
     for other in others:
         assert torch.equal(other.embedding, first.embedding)
         np.testing.assert_array_equal(other.history["loss"], first.history["loss"])
@@ -437,7 +443,7 @@ def test_same_bits_for_any_number_of_threads(preset, n_components):
 
 @both_methods
 def test_history_has_every_term_and_the_loss_of_the_last_phase(pbmc, preset):
-    result = embed(pbmc, replace(preset(), max_iter=90, repulsion_strength=0.5))
+    result = embed(pbmc, changed(preset(), max_iter=90, repulsion_strength=0.5))
     near = "local_near" if preset is localmap else "near"
     expected = result.history[near] + 0.5 * result.history["far"]
     np.testing.assert_allclose(result.history["loss"], expected, rtol=1e-12)
@@ -448,8 +454,8 @@ def test_history_has_every_term_and_the_loss_of_the_last_phase(pbmc, preset):
 def test_loss_that_grows_is_no_explosion(pbmc):
     """With few far pairs the loss of a start at one place is low, and every picture has a higher one."""
     config = pacmap()
-    config = replace(config, of_method=replace(config.of_method, FP_ratio=0.1), repulsion_strength=5.0)
-    result = embed(pbmc, replace(config, max_iter=90, init="random", init_scaling=1e-6, lr=5.0))
+    config = changed(config, FP_ratio=0.1, repulsion_strength=5.0)
+    result = embed(pbmc, changed(config, max_iter=90, init="random", init_scaling=1e-6, lr=5.0))
     assert result.n_iter == 90
     assert set(result.history["lr"]) == {5.0}
 
@@ -457,12 +463,12 @@ def test_loss_that_grows_is_no_explosion(pbmc):
 def test_cosine_distances_choose_mid_near_pairs(pbmc):
     """The directions of cells alone matter, so their lengths may be changed."""
     lengths = torch.from_numpy(np.random.default_rng(0).uniform(0.5, 4, (700, 1)).astype(np.float32))
-    one, two = (embed(x, replace(pacmap(), metric="cosine", init="random", max_iter=20)) for x in (pbmc, 2 * pbmc))
+    one, two = (embed(x, changed(pacmap(), metric="cosine", init="random", max_iter=20)) for x in (pbmc, 2 * pbmc))
     assert _truth.relative(two.embedding, one.embedding) <= 1e-3
     unit = pbmc / pbmc.norm(dim=1, keepdim=True)
     directed = PACMAPAffinity(10)(nearest_neighbors(pbmc, 60, metric="cosine"), symmetric=False)
-    config = replace(pacmap(), metric="cosine")
-    problem = pacmap().terms(config, Inputs(directed, lengths * pbmc), Sums(config, 700, CPU, torch.float32))
+    config = changed(pacmap(), metric="cosine")
+    problem = config.method.problem(config, Inputs(directed, lengths * pbmc), sums_of(700))
     expected = counted(partners.mid_near(unit, 5, 0))
     assert (_truth.dense(problem.objective["mid_near"].pairs) == expected).mean() > 0.999
 
@@ -471,7 +477,7 @@ def test_cosine_distances_choose_mid_near_pairs(pbmc):
 def test_graph_and_its_representation_are_enough(pbmc, preset):
     graph = nearest_neighbors(pbmc, 14)
     result = embed(graph, preset(), features=pbmc)
-    assert (result.config.n_neighbors, result.config.affinity_in) == (11, "pacmap")
+    assert (result.used["n_neighbors"], result.used["affinity_in"]) == (11, "pacmap")
     with pytest.raises(ValueError, match="draws pairs by distances in a representation, and this source has none"):
         embed(graph, preset())
     with pytest.raises(ValueError, match="this source has none"):
@@ -481,16 +487,16 @@ def test_graph_and_its_representation_are_enough(pbmc, preset):
 def test_graph_of_fewer_neighbors_than_usual_is_taken_whole():
     features = cloud(12_000, 3)
     graph = nearest_neighbors(features, 8)
-    result = embed(graph, replace(pacmap(), max_iter=3), features=features)
-    assert result.config.n_neighbors == 9
+    result = embed(graph, changed(pacmap(), max_iter=3), features=features)
+    assert result.used["n_neighbors"] == 9
 
 
 def test_many_cells_are_embedded_in_four_dimensions(pbmc, monkeypatch):
     """Other methods sum over all pairs then, and refuse to from 50 000 cells on."""
     monkeypatch.setattr(radial_sum, "EXACT_LIMIT", 500)
-    assert embed(pbmc, replace(pacmap(), n_components=4, max_iter=3)).embedding.shape == (700, 4)
+    assert embed(pbmc, changed(pacmap(), n_components=4, max_iter=3)).embedding.shape == (700, 4)
     with pytest.raises(ValueError, match="exact sums"):
-        embed(pbmc, replace(tsne(), n_components=4, max_iter=3))
+        embed(pbmc, changed(tsne(), n_components=4, max_iter=3))
 
 
 def test_cell_that_is_only_a_neighbor_of_others_takes_part(pbmc):
@@ -498,7 +504,7 @@ def test_cell_that_is_only_a_neighbor_of_others_takes_part(pbmc):
     graph = nearest_neighbors(pbmc, 14)
     graph.indices[5], graph.distances[5] = -1, torch.inf
     assert (graph.indices == 5).any()
-    result = embed(graph, replace(pacmap(), affinity_in="uniform", max_iter=90), features=pbmc)
+    result = embed(graph, changed(pacmap(), affinity_in="uniform", max_iter=90), features=pbmc)
     own = nearest_neighbors(result.embedding, 30).indices
     wanted = set(nearest_neighbors(pbmc, 30).indices[5].tolist())
     assert len(wanted & set(own[5].tolist())) >= 3
@@ -520,7 +526,7 @@ def test_cell_that_is_only_a_neighbor_of_others_takes_part(pbmc):
 )
 def test_what_has_no_effect_is_refused(pbmc, changes, message):
     with pytest.raises(ValueError, match=message):
-        embed(pbmc, replace(pacmap(), **changes))
+        embed(pbmc, changed(pacmap(), **changes))
 
 
 @pytest.mark.parametrize(
@@ -533,14 +539,13 @@ def test_what_has_no_effect_is_refused(pbmc, changes, message):
     ],
 )
 def test_wrong_options_are_explained(method, options, message):
-    config = resolve_method(method)
     with pytest.raises(ValueError, match=message):
-        replace(config.of_method, **options)
+        changed(resolve_method(method), **options)
 
 
 def test_other_optimizers_take_the_same_schedule(pbmc):
     for given in ({"optimizer": "Adam"}, {"optimizer": "SGD", "lr": 0.05}, {"optimizer": "DeltaBarDelta", "lr": 0.05}):
-        result = embed(pbmc, replace(pacmap(), max_iter=90, **given))
+        result = embed(pbmc, changed(pacmap(), max_iter=90, **given))
         assert result.history["loss"][-1] < 0.8 * result.history["loss"][0]
 
 
@@ -572,7 +577,7 @@ def test_quality_is_that_of_the_authors_code(pbmc, preset):
     found, expected = (
         np.mean([recall_and_accuracy(pbmc, labels, run(seed)) for seed in range(8)], 0)
         for run in (
-            lambda seed: embed(pbmc, replace(preset(), random_state=seed)).embedding,
+            lambda seed: embed(pbmc, changed(preset(), random_state=seed)).embedding,
             lambda seed: by_the_authors(preset, pbmc, seed),
         )
     )

@@ -1,12 +1,13 @@
 """`embed` as a whole: every source, every stage, what is recorded, and what is refused."""
 
 import threading
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine import radial_sum
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
 from sc_nembed.engine.compute import backend
@@ -14,15 +15,14 @@ from sc_nembed.engine.config import EmbeddingConfig
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
-from sc_nembed.engine.objective import normalized
 from sc_nembed.engine.output_affinity import OutputAffinity, StudentAffinity, resolve_output_affinity
 from sc_nembed.engine.pipeline import STAGES, embed
-from sc_nembed.engine.presets import METHODS, tsne
+from sc_nembed.engine.presets import METHODS, normalized, resolve_method, tsne
 
 from . import _truth
 
 N = 250
-QUICK = replace(tsne(), max_iter=30, n_jobs=2)
+QUICK = changed(tsne(), max_iter=30, n_jobs=2)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def test_sources_of_one_graph_give_one_embedding(features):
     """Features, their graph and its affinities are three doors to the same run."""
     graph = nearest_neighbors(features - features.double().mean(0).float(), 30)
     matrix = EntropicAffinity(10)(graph)
-    config = replace(QUICK, init=features[:, :2] * 1e-4)
-    one = embed(features, replace(config, perplexity=10.0))
-    two = embed(graph, replace(config, perplexity=10.0))
+    config = changed(QUICK, init=features[:, :2] * 1e-4)
+    one = embed(features, changed(config, perplexity=10.0))
+    two = embed(graph, changed(config, perplexity=10.0))
     three = embed(matrix, config)
     assert torch.equal(one.embedding, two.embedding)
     assert torch.equal(one.embedding, three.embedding)
@@ -55,7 +55,7 @@ def test_sources_of_one_graph_give_one_embedding(features):
 @pytest.mark.parametrize("method", KNN)
 def test_embedding_keeps_neighbors_and_is_as_low_as_openTSNE(pbmc, n_components, method):
     """Defaults on both sides; openTSNE has two dimensions only."""
-    result = embed(pbmc, replace(tsne(), n_components=n_components, backend=None if method == "torch" else method))
+    result = embed(pbmc, changed(tsne(), n_components=n_components, backend=None if method == "torch" else method))
     assert (result.embedding.dtype, result.embedding.shape) == (torch.float32, (700, n_components))
     assert result.embedding.is_contiguous()
     assert result.resolved["neighbors"] == method
@@ -71,13 +71,13 @@ def test_embedding_keeps_neighbors_and_is_as_low_as_openTSNE(pbmc, n_components,
 def test_grid_and_exact_sums_lead_equally_low(pbmc, n_components, changes, monkeypatch):
     """In 3-D a coarse grid, as one has for many cells, and few steps, for the time they take."""
     config, matrix = (
-        replace(tsne(), n_components=n_components, **changes),
+        changed(tsne(), n_components=n_components, **changes),
         EntropicAffinity(30)(nearest_neighbors(pbmc, 90)),
     )
     losses = []
     for name in ("torch", "fft"):
         monkeypatch.setattr(radial_sum, "choose", lambda *given, name=name, **options: name)
-        result = embed(matrix, replace(config, init=pbmc[:, :n_components]))
+        result = embed(matrix, changed(config, init=pbmc[:, :n_components]))
         assert result.resolved["radial_sum"] == name
         losses.append(_truth.kl(_truth.dense(matrix), result.embedding))
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
@@ -86,7 +86,7 @@ def test_grid_and_exact_sums_lead_equally_low(pbmc, n_components, changes, monke
 def test_more_cells_than_exact_sums_take_are_embedded_in_three_dimensions():
     ring = (torch.arange(51_000)[:, None] + torch.tensor([1, 2, 5])) % 51_000
     result = embed(
-        KnnGraph(ring.int(), torch.ones(51_000, 3)), replace(QUICK, n_components=3, init="random", max_iter=5)
+        KnnGraph(ring.int(), torch.ones(51_000, 3)), changed(QUICK, n_components=3, init="random", max_iter=5)
     )
     assert result.resolved["radial_sum"] == "fft"
     assert torch.isfinite(result.embedding).all()
@@ -98,7 +98,7 @@ def test_more_cells_than_exact_sums_take_are_embedded_in_three_dimensions():
 def test_other_methods_use_the_grid_in_other_dimensions(pbmc, method, n_components, monkeypatch):
     """UMAP always; SNE where it is cheaper, which is lowered here."""
     monkeypatch.setattr(normalized, "EXACT_ROWS", {n_components: 0})
-    config = replace(METHODS[method](), n_components=n_components, max_iter=60)
+    config = changed(resolve_method(method), n_components=n_components, max_iter=60)
     result = embed(pbmc, config)
     assert result.resolved["radial_sum"] == "fft"
     assert neighbor_recall(pbmc, result.embedding) > max(0.12, 1.2 * neighbor_recall(pbmc, pbmc[:, :n_components]))
@@ -132,7 +132,7 @@ def test_threads_and_generators_are_left_as_they_were(features, n_jobs):
     torch.set_num_threads(2)
     torch.manual_seed(3)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    embed(features, replace(QUICK, n_jobs=n_jobs, init="random"))
+    embed(features, changed(QUICK, n_jobs=n_jobs, init="random"))
     assert torch.get_num_threads() == 2
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
@@ -141,7 +141,7 @@ def test_threads_and_generators_are_left_as_they_were(features, n_jobs):
 def test_offset_does_not_change_the_embedding(features):
     """Multiples of 1/64 near 50 000, as pixel coordinates are; in float64 nothing is lost."""
     points = (features.double() * 64).round() / 64
-    config = replace(tsne(), perplexity=10.0, n_jobs=2)
+    config = changed(tsne(), perplexity=10.0, n_jobs=2)
     here, there = (embed(cloud, config) for cloud in (points, points + 50_000))
     assert here.n_edges == there.n_edges
     assert there.kl_divergence == pytest.approx(here.kl_divergence, rel=2e-2)
@@ -150,7 +150,7 @@ def test_offset_does_not_change_the_embedding(features):
 
 def test_same_cells_twice_are_embedded(features):
     twins = torch.cat([features, features[:100], features[:1].expand(40, -1)])
-    result = embed(twins, replace(tsne(), perplexity=10.0, n_jobs=2))
+    result = embed(twins, changed(tsne(), perplexity=10.0, n_jobs=2))
     assert torch.isfinite(result.embedding).all()
     span = float((result.embedding.amax(0) - result.embedding.amin(0)).max())
     apart = (result.embedding[N : N + 100] - result.embedding[:100]).norm(dim=1)
@@ -160,10 +160,10 @@ def test_same_cells_twice_are_embedded(features):
 @pytest.mark.parametrize("n_obs", [5, 6, 8, 20])
 @pytest.mark.parametrize("n_components", [1, 2, 3])
 def test_few_cells_are_embedded(features, n_obs, n_components):
-    result = embed(features[:n_obs], replace(tsne(), n_components=n_components))
+    result = embed(features[:n_obs], changed(tsne(), n_components=n_components))
     assert torch.isfinite(result.embedding).all()
     assert result.embedding.shape == (n_obs, n_components)
-    assert result.config.perplexity == pytest.approx((n_obs - 1) / 3)
+    assert result.used["perplexity"] == pytest.approx((n_obs - 1) / 3)
 
 
 @pytest.mark.parametrize(
@@ -182,19 +182,19 @@ def test_few_cells_are_embedded(features, n_obs, n_components):
     ],
 )
 def test_search_finds_as_many_neighbors_as_the_affinity_wants(features, changes, affinity, n_neighbors, perplexity):
-    result = embed(features, replace(QUICK, **changes))
-    assert (result.config.affinity_in, result.config.n_neighbors) == (affinity, n_neighbors)
-    assert result.config.perplexity == perplexity
+    result = embed(features, changed(QUICK, **changes))
+    assert (result.used["affinity_in"], result.used["n_neighbors"]) == (affinity, n_neighbors)
+    np.testing.assert_array_equal(result.used.get("perplexity"), perplexity)
 
 
 def test_perplexity_too_large_for_the_cells_is_lowered(features):
-    assert embed(features[:40], QUICK).config.perplexity == pytest.approx(13)  # nobody asked for 30: no warning
+    assert embed(features[:40], QUICK).used["perplexity"] == pytest.approx(13)  # nobody asked for 30: no warning
     with pytest.warns(UserWarning, match="lowered from 30 to 13"):
-        result = embed(features[:40], replace(QUICK, perplexity=30.0))
-    assert result.config.perplexity == pytest.approx(13)
+        result = embed(features[:40], changed(QUICK, perplexity=30.0))
+    assert result.used["perplexity"] == pytest.approx(13)
     with pytest.warns(UserWarning, match="lowered from 50 to 8"):
-        result = embed(features, replace(QUICK, perplexity=50.0, n_neighbors=25))
-    assert result.config.perplexity == pytest.approx(8)
+        result = embed(features, changed(QUICK, perplexity=50.0, n_neighbors=25))
+    assert result.used["perplexity"] == pytest.approx(8)
 
 
 def test_finished_graph_is_read_uniformly_unless_a_perplexity_is_asked_for(features):
@@ -204,13 +204,13 @@ def test_finished_graph_is_read_uniformly_unless_a_perplexity_is_asked_for(featu
         ({"perplexity": 8.0}, EntropicAffinity(8)),
         ({"affinity_in": "umap"}, UMAPAffinity()),
     ):
-        config = replace(QUICK, init="random", **changes)
-        assert torch.equal(embed(graph, config).embedding, embed(made(graph), replace(QUICK, init="random")).embedding)
+        config = changed(QUICK, init="random", **changes)
+        assert torch.equal(embed(graph, config).embedding, embed(made(graph), changed(QUICK, init="random")).embedding)
 
 
 def test_precomputed_affinity_takes_the_place_of_the_search(features):
     weights = np.exp(-_truth.sq_distances(features, features) / 50)
-    config = replace(QUICK, affinity_in=PrecomputedAffinity(weights))
+    config = changed(QUICK, affinity_in=PrecomputedAffinity(weights))
     result = embed(features, config)
     assert "neighbors" not in result.resolved
     assert torch.equal(result.embedding, embed(PrecomputedAffinity(weights)(), QUICK, features=features).embedding)
@@ -218,18 +218,18 @@ def test_precomputed_affinity_takes_the_place_of_the_search(features):
 
 def test_metric_is_that_of_the_neighbors(features):
     cosine = EntropicAffinity(10)(nearest_neighbors(features, 30, metric="cosine"))
-    config = replace(QUICK, init="random")
+    config = changed(QUICK, init="random")
     expected = embed(cosine, config).embedding
-    assert torch.equal(embed(features, replace(config, metric="cosine", perplexity=10.0)).embedding, expected)
+    assert torch.equal(embed(features, changed(config, metric="cosine", perplexity=10.0)).embedding, expected)
 
 
 def test_dof_changes_the_kernel(features):
     matrix = UniformAffinity()(nearest_neighbors(features, 14))
-    result = embed(matrix, replace(QUICK, kwargs_affinity_out={"dof": 0.5}))
+    result = embed(matrix, changed(QUICK, kwargs_affinity_out={"dof": 0.5}))
     assert result.kl_divergence == pytest.approx(_truth.kl(_truth.dense(matrix), result.embedding, dof=0.5), rel=1e-5)
     for given in (StudentAffinity(0.5), StudentAffinity, OutputAffinity(StudentT(0.5)), "Student"):
         kwargs = None if isinstance(given, StudentAffinity | OutputAffinity) else {"dof": 0.5}
-        again = embed(matrix, replace(QUICK, affinity_out=given, kwargs_affinity_out=kwargs))
+        again = embed(matrix, changed(QUICK, affinity_out=given, kwargs_affinity_out=kwargs))
         assert torch.equal(again.embedding, result.embedding)
 
 
@@ -238,7 +238,7 @@ def test_every_stage_of_a_large_run_is_chosen_and_recorded():
     points = torch.from_numpy(
         (rng.normal(size=(40, 6))[rng.integers(0, 40, 6000)] + 0.2 * rng.normal(size=(6000, 6))).astype("f4")
     )
-    result = embed(points, replace(QUICK, n_neighbors=10))
+    result = embed(points, changed(QUICK, n_neighbors=10))
     assert result.resolved == {"device": "cpu", "neighbors": "faiss", "radial_sum": "fft"}
     assert result.kl_divergence == pytest.approx(result.history["loss"][-1])
     matrix = UniformAffinity(9)(nearest_neighbors(points, 9))
@@ -248,9 +248,9 @@ def test_every_stage_of_a_large_run_is_chosen_and_recorded():
 def test_progress_is_shown_only_when_asked_for(features, capsys):
     embed(features, QUICK)
     assert capsys.readouterr() == ("", "")
-    embed(features, replace(QUICK, verbose=True))
+    embed(features, changed(QUICK, verbose=True))
     assert "neighbor embedding" in capsys.readouterr().err
-    embed(features, replace(tsne(), verbose=True))  # both branches of a race: 320 steps
+    embed(features, changed(tsne(), verbose=True))  # both branches of a race: 320 steps
     assert "320/320" in capsys.readouterr().err
 
 
@@ -260,7 +260,7 @@ def test_progress_is_shown_only_when_asked_for(features, capsys):
 def first_steps(features, **changes) -> np.ndarray:
     """Positions at the start and after each of five steps of plain gradient descent, (6, n, 2)."""
     start = torch.from_numpy(np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32))
-    config = replace(
+    config = changed(
         tsne(), max_iter=5, check_interval=1, init=start, optimizer="SGD", optimizer_kwargs={"momentum": 0.0}, lr=10.0,
         early_exaggeration_iter=0, n_jobs=2, **changes,
     )  # fmt: skip
@@ -282,7 +282,7 @@ def test_max_grad_norm_shortens_the_gradient(features):
 
 def test_gradient_norm_of_the_history_is_not_limited(features):
     usual, limited = (
-        embed(features, replace(QUICK, optimizer="Adam", max_grad_norm=limit)).history["grad_norm"]
+        embed(features, changed(QUICK, optimizer="Adam", max_grad_norm=limit)).history["grad_norm"]
         for limit in (None, 1e-4)
     )
     assert limited[0] == pytest.approx(usual[0], rel=0.5)
@@ -308,15 +308,15 @@ class Linear(torch.nn.Module):
 def test_embedding_is_what_the_trained_encoder_makes_of_the_features(features, preset):
     encoder = Linear()
     before = encoder.matrix.detach().clone()
-    config = replace(METHODS[preset](), encoder=encoder, lr=1e-2, max_iter=60, n_jobs=2)
+    config = changed(resolve_method(preset), encoder=encoder, lr=1e-2, max_iter=60, n_jobs=2)
     result = embed(features, config)
     assert torch.equal(encoder.matrix, before)  # the one that was given is left as it was
     assert torch.equal(result.encoder(features).detach(), result.embedding)
     assert not result.embedding.requires_grad
     assert result.history["loss"][-1] < result.history["loss"][0]
-    record = result.config.to_record()
+    record = result.used
     assert (record["encoder"], record["init"], record["optimizer"]) == ("Linear", "encoder", "Adam")
-    assert torch.equal(embed(features, replace(config, n_jobs=1)).embedding, result.embedding)
+    assert torch.equal(embed(features, changed(config, n_jobs=1)).embedding, result.embedding)
 
 
 def test_step_of_an_encoder_is_the_gradient_of_the_loss_in_its_parameters(features):
@@ -330,7 +330,7 @@ def test_step_of_an_encoder_is_the_gradient_of_the_loss_in_its_parameters(featur
     partition = (1 / (1 + sq_dist)).masked_fill(itself, 0).sum()
     loss = (torch.from_numpy(_truth.dense(matrix)) * torch.log1p(sq_dist)).sum() + partition.log()
     (gradient,) = torch.autograd.grad(loss, weight)
-    config = replace(
+    config = changed(
         tsne(), encoder=encoder, optimizer="SGD", optimizer_kwargs={"momentum": 0.0}, lr=1e-3, max_iter=1,
         early_exaggeration_iter=0,
     )  # fmt: skip
@@ -344,17 +344,17 @@ def test_statistics_of_a_given_encoder_are_left_alone(features):
     torch.manual_seed(0)
     encoder = torch.nn.Sequential(torch.nn.Linear(50, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2))
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    result = embed(features, replace(QUICK, encoder=encoder))
+    result = embed(features, changed(QUICK, encoder=encoder))
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     assert int(result.encoder[1].num_batches_tracked) > 30
     with pytest.raises(ValueError, match="n_components"):
-        embed(features, replace(QUICK, encoder=encoder, n_components=3))
+        embed(features, changed(QUICK, encoder=encoder, n_components=3))
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
 def test_encoder_of_a_graph_takes_the_features_beside_it(features):
     graph = nearest_neighbors(features, 14)
-    config = replace(QUICK, encoder=Linear())
+    config = changed(QUICK, encoder=Linear())
     result = embed(graph, config, features=features)
     assert torch.equal(result.encoder(features).detach(), result.embedding)
     with pytest.raises(ValueError, match="the source has none"):
@@ -363,7 +363,7 @@ def test_encoder_of_a_graph_takes_the_features_beside_it(features):
 
 def test_encoder_and_duplicates_go_together(features):
     cells = torch.cat([features, features[:50]])
-    result = embed(cells, replace(QUICK, encoder=Linear(), process_duplicates=True))
+    result = embed(cells, changed(QUICK, encoder=Linear(), process_duplicates=True))
     assert torch.equal(result.embedding[N:], result.embedding[:50])
     torch.testing.assert_close(result.encoder(cells).detach(), result.embedding)
 
@@ -371,7 +371,7 @@ def test_encoder_and_duplicates_go_together(features):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
 def test_features_are_given_in_the_type_of_the_encoder(features, dtype):
     encoder = Linear(dtype=torch.float64 if dtype == torch.float16 else dtype)
-    result = embed(features.to(dtype), replace(QUICK, encoder=encoder))
+    result = embed(features.to(dtype), changed(QUICK, encoder=encoder))
     assert result.embedding.dtype == torch.float32
     assert result.encoder.matrix.dtype == encoder.matrix.dtype
 
@@ -389,7 +389,7 @@ def test_features_are_given_in_the_type_of_the_encoder(features, dtype):
 )
 def test_encoder_that_does_not_fit_is_refused(features, make, error, message):
     with pytest.raises(error, match=message):
-        embed(features, replace(QUICK, encoder=make()))
+        embed(features, changed(QUICK, encoder=make()))
 
 
 def test_what_excludes_an_encoder_is_refused(features):
@@ -400,9 +400,9 @@ def test_what_excludes_an_encoder_is_refused(features):
         ({"optimizer": "DeltaBarDelta"}, "moves cells"),
     ):
         with pytest.raises(ValueError, match=message):
-            replace(QUICK, encoder=Linear(), **changes)
+            changed(QUICK, encoder=Linear(), **changes)
     with pytest.raises(ValueError, match="encoder"):
-        replace(METHODS["umap"](), encoder=Linear(), repulsion="sampled")
+        changed(resolve_method("umap"), encoder=Linear(), repulsion="sampled")
 
 
 # --- refused ---
@@ -444,7 +444,7 @@ BAD_CONFIGS = [
 @pytest.mark.parametrize(("changes", "message"), BAD_CONFIGS, ids=lambda value: str(value)[:40])
 def test_bad_parameters_are_refused_before_anything_runs(changes, message):
     with pytest.raises(ValueError, match=message):
-        replace(tsne(), **changes)
+        changed(tsne(), **changes)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_bad_parameters_are_refused_before_anything_runs(changes, message):
 )
 def test_unknown_arguments_are_refused(changes, message):
     with pytest.raises(TypeError, match=message):
-        replace(tsne(), **changes)
+        changed(tsne(), **changes)
 
 
 def test_what_cannot_have_an_effect_is_refused(features):
@@ -471,7 +471,7 @@ def test_what_cannot_have_an_effect_is_refused(features):
         (graph, {"affinity_in": UniformAffinity(7), "perplexity": 5.0}, "perplexity"),
     ):
         with pytest.raises(ValueError, match=message):
-            embed(source, replace(QUICK, **changes))
+            embed(source, changed(QUICK, **changes))
 
 
 @pytest.mark.parametrize(
@@ -495,20 +495,20 @@ def test_features_of_other_cells_are_refused(features):
     with pytest.raises(ValueError, match="`features` has 100 rows, but the source has 250 cells"):
         embed(graph, QUICK, features=features[:100])
     with pytest.raises(ValueError, match="of 30 cells, but there are 250"):
-        embed(features, replace(QUICK, affinity_in=PrecomputedAffinity(np.ones((30, 30)))))
+        embed(features, changed(QUICK, affinity_in=PrecomputedAffinity(np.ones((30, 30)))))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_is_refused_where_there_is_none():
     with pytest.raises(ValueError, match="no CUDA device"):
-        replace(tsne(), device="cuda")
+        changed(tsne(), device="cuda")
     assert backend.resolve_device("auto").type == "cpu"
 
 
 @pytest.mark.gpu
 def test_cuda_agrees_with_cpu(pbmc):
-    config = replace(tsne(), max_iter=20, early_exaggeration_iter=0, init=pbmc[:, :2], perplexity=10.0)
-    on_cpu, on_cuda = (embed(pbmc, replace(config, device=device)).embedding.cpu() for device in ("cpu", "cuda"))
+    config = changed(tsne(), max_iter=20, early_exaggeration_iter=0, init=pbmc[:, :2], perplexity=10.0)
+    on_cpu, on_cuda = (embed(pbmc, changed(config, device=device)).embedding.cpu() for device in ("cpu", "cuda"))
     assert _truth.relative(on_cuda, on_cpu) <= 1e-2
 
 
@@ -533,36 +533,44 @@ def test_config_is_frozen():
     ],
     ids=str,
 )
-def test_effective_config_repeats_the_run(features, optimizer, changes):
+def test_what_was_used_repeats_the_run(features, optimizer, changes):
     """Handing the recorded values back gives the same embedding: nothing that took effect is missing."""
     graph = nearest_neighbors(features, 14)
-    result = embed(graph, replace(QUICK, optimizer=optimizer, init="random", **changes))
-    config = result.config
-    assert config.max_iter == result.n_iter
-    again = replace(
-        QUICK, optimizer=optimizer, init=config.init, init_scaling=config.init_scaling, max_iter=config.max_iter,
-        early_exaggeration_iter=config.early_exaggeration_iter, exaggeration=config.exaggeration,
-        early_exaggeration_coeff=config.early_exaggeration_coeff if config.early_exaggeration_iter else None,
-    )  # fmt: skip
-    assert torch.equal(embed(graph, again).embedding, result.embedding)
+    result = embed(graph, changed(QUICK, optimizer=optimizer, init="random", **changes))
+    names = ("init", "init_scaling", "max_iter", "early_exaggeration_iter", "exaggeration", "early_exaggeration_coeff")
+    used = {name: result.used[name] for name in names if name in result.used}
+    assert used["max_iter"] == result.n_iter
+    assert torch.equal(embed(graph, changed(QUICK, optimizer=optimizer, **used)).embedding, result.embedding)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("source", ["features", "graph"])
+def test_configuration_of_a_result_repeats_the_run(features, method, source):
+    """A raced run too, whose number of steps was not asked for."""
+    given = features if source == "features" else nearest_neighbors(features, 14)
+    config = resolve_method(method) if method == "tsne" else changed(resolve_method(method), max_iter=20)
+    result = embed(given, config, features=features)
+    again = embed(given, result.config, features=features)
+    assert torch.equal(again.embedding, result.embedding)
+    assert ("branch" in result.resolved) == (method == "tsne" and source == "features")
 
 
 def test_late_exaggeration_is_recorded_as_asked_for(features):
     graph = nearest_neighbors(features, 14)
     for optimizer in ("auto", "Adam"):
         for early in (0, 10):
-            config = replace(QUICK, optimizer=optimizer, exaggeration=2.0, early_exaggeration_iter=early)
-            assert embed(graph, config).config.exaggeration == 2.0
+            config = changed(QUICK, optimizer=optimizer, exaggeration=2.0, early_exaggeration_iter=early)
+            assert embed(graph, config).used["exaggeration"] == 2.0
 
 
 @pytest.mark.parametrize("source", ["features", "graph"])
 def test_record_holds_plain_values(features, source):
     given = features if source == "features" else nearest_neighbors(features, 14)
-    config = replace(
+    config = changed(
         QUICK, init=np.random.default_rng(0).normal(size=(N, 2)), optimizer=torch.optim.Adam, scheduler="ExponentialLR",
         scheduler_kwargs={"gamma": 0.99},
     )  # fmt: skip
-    record = embed(given, config).config.to_record()
+    record = embed(given, config).used
     assert record["init"] == "array"
     assert record["optimizer"] == "Adam"
     assert record["scheduler_kwargs"] == {"gamma": 0.99}

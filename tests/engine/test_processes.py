@@ -252,7 +252,7 @@ def test_smaller_of_affinity_and_allocation_limits_the_cores(python, monkeypatch
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     code = """
 import json, os
-from sc_nembed.engine import backend
+from sc_nembed.engine.compute import backend
 def counts(): return [backend.available_cores(), backend.resolve_n_jobs(None), backend.resolve_n_jobs(-1)]
 cores, found = sorted(os.sched_getaffinity(0)), [counts()]
 for n in (2, 1):

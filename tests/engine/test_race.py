@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import rankdata, spearmanr
 
+from _configs import changed
 from sc_nembed.engine.affinity import EntropicAffinity
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
@@ -15,9 +16,9 @@ from sc_nembed.engine.optimize import race
 from sc_nembed.engine.optimize.loop import Rules, RunState, optimize
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
 from sc_nembed.engine.optimize.schedule import Phase, Schedule
-from sc_nembed.engine.phases import of_tsne as tsne_schedule
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.presets._tsne import raced
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, Partition
 from sc_nembed.engine.world import SERIAL
@@ -135,7 +136,7 @@ def test_callback_that_stops_in_a_branch_ends_the_race(features, matrix, start):
 
 
 def run(source, *callbacks, **changes):
-    return embed(source, replace(tsne(), perplexity=10.0, n_jobs=2, **changes), callbacks=callbacks)
+    return embed(source, changed(tsne(), perplexity=10.0, n_jobs=2, **changes), callbacks=callbacks)
 
 
 def test_history_is_that_of_the_branch_kept(features):
@@ -151,14 +152,14 @@ def test_history_is_that_of_the_branch_kept(features):
     assert (np.diff(result.history["iteration"]) > 0).all()
     steps = result.history["exaggeration"]
     assert (steps[0], steps[-1]) == (12, 1)
-    assert result.config.race is True
-    assert result.config.max_iter == result.n_iter
+    assert result.used["race"] is True
+    assert result.used["max_iter"] == result.n_iter
 
 
 def test_branch_kept_is_the_one_of_higher_correlation(features, matrix):
-    result = embed(matrix, replace(tsne(), race=True, n_jobs=2), features=features)
-    schedule = tsne_schedule(tsne(), matrix, True)
-    start = embed(matrix, replace(tsne(), race=False, max_iter=1, lr=1e-12, n_jobs=2), features=features).embedding
+    result = embed(matrix, changed(tsne(), race=True, n_jobs=2), features=features)
+    schedule = raced(tsne())
+    start = embed(matrix, changed(tsne(), race=False, max_iter=1, lr=1e-12, n_jobs=2), features=features).embedding
     made = replace(rules(matrix), check_interval=1000)
     state = RunState(start, start - start.mean(0))
     scores = [
@@ -184,7 +185,7 @@ def test_race_gives_way_to_what_touches_its_schedules(features, name):
     changes = {"max_iter": 30} | {name: TOUCHED[name]}
     result = run(features, **changes)
     assert "branch" not in result.resolved
-    assert result.config.race is False
+    assert result.used["race"] is False
     with pytest.raises(ValueError, match=rf"`race=True` .*'{name}'"):
         run(features, race=True, **{name: TOUCHED[name]})
 
@@ -192,12 +193,12 @@ def test_race_gives_way_to_what_touches_its_schedules(features, name):
 def test_race_runs_by_default_on_features_alone(features, matrix):
     graph = nearest_neighbors(features, 14)
     assert "branch" in run(features).resolved
-    config = replace(tsne(), n_jobs=2)
+    config = changed(tsne(), n_jobs=2)
     for source in (graph, matrix):
         result = embed(source, config, features=features)
         assert "branch" not in result.resolved
         assert result.n_iter == 150
-        assert "branch" in embed(source, replace(config, race=True), features=features).resolved
+        assert "branch" in embed(source, changed(config, race=True), features=features).resolved
     assert "branch" not in run(features, race=False).resolved
     for scheduler in (None, "none"):
         assert "branch" in run(features, scheduler=scheduler).resolved
@@ -205,7 +206,7 @@ def test_race_runs_by_default_on_features_alone(features, matrix):
 
 def test_race_without_features_raises(matrix):
     with pytest.raises(ValueError, match="representation"):
-        embed(matrix, replace(tsne(), race=True))
+        embed(matrix, changed(tsne(), race=True))
 
 
 def test_race_leaves_out_isolated_cells(features):
@@ -219,6 +220,6 @@ def test_race_leaves_out_isolated_cells(features):
     short = torch.stack([torch.nn.functional.pad(row, (0, 10 - len(row)), value=-1) for row in keep])
     distances = torch.where(short >= 0, 1.0, torch.inf)
     with pytest.warns(UserWarning, match="2 cells have no neighbors"):
-        result = embed(KnnGraph(short, distances), replace(tsne(), race=True, n_jobs=2), features=features)
+        result = embed(KnnGraph(short, distances), changed(tsne(), race=True, n_jobs=2), features=features)
     assert "branch" in result.resolved
     assert result.embedding.shape == (N, 2)

@@ -5,12 +5,12 @@ import multiprocessing
 import queue
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine.affinity import EntropicAffinity, UMAPAffinity, UniformAffinity
 from sc_nembed.engine.cells.features import checked_features
 from sc_nembed.engine.compute import backend
@@ -137,7 +137,7 @@ def test_terms_have_the_same_bits_for_any_number_of_threads(cells, request):
 
 
 def embedding_bits(source: torch.Tensor, n_jobs: int = 2, preset=tsne, **changes) -> tuple[str, str]:
-    result = embed(source, replace(preset(), n_jobs=n_jobs, **changes))
+    result = embed(source, changed(preset(), n_jobs=n_jobs, **changes))
     history = [torch.from_numpy(np.asarray(column, float)) for column in result.history.values()]
     return bits(result.embedding), bits(*history)
 
@@ -207,9 +207,9 @@ def test_run_inside_of_a_callback_gives_the_bits_of_a_run_alone(pbmc):
     def nested(info):
         inner.append(embedding_bits(pbmc, n_jobs=1, max_iter=30))
 
-    outer = embed(pbmc, replace(tsne(), n_jobs=2, max_iter=30, check_interval=20), callbacks=[nested])
+    outer = embed(pbmc, changed(tsne(), n_jobs=2, max_iter=30, check_interval=20), callbacks=[nested])
     assert set(inner) == {alone}
-    assert bits(outer.embedding) == bits(embed(pbmc, replace(tsne(), n_jobs=2, max_iter=30)).embedding)
+    assert bits(outer.embedding) == bits(embed(pbmc, changed(tsne(), n_jobs=2, max_iter=30)).embedding)
 
 
 def _embed_in_child(answers, source, changes):

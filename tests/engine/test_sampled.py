@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
+from _configs import changed
 from sc_nembed.engine.affinity import UMAPAffinity
 from sc_nembed.engine.compute import backend, counter_rng
 from sc_nembed.engine.fused.counter_rng import integer
@@ -336,7 +337,7 @@ def features(pbmc):
 def test_epochs_of_embed_are_these_epochs(features):
     """Edges too weak to be sampled once are dropped, the largest weight is 1, and the rate falls to 0."""
     init = cells(200, scale=5.0)
-    config = replace(umap(), repulsion="sampled", max_iter=20, init=init, n_jobs=2, random_state=3)
+    config = changed(umap(), repulsion="sampled", max_iter=20, init=init, n_jobs=2, random_state=3)
     result = embed(features, config)
     matrix = UMAPAffinity(15)(nearest_neighbors(features - features.double().mean(0).float(), 14))
     weights = matrix.weights / matrix.weights.max()
@@ -345,7 +346,7 @@ def test_epochs_of_embed_are_these_epochs(features):
     rows = np.repeat(np.arange(200), np.diff(matrix.indptr))[kept]
     indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=200))]))
     strong = replace(matrix, indptr=indptr, indices=matrix.indices[kept], weights=weights[kept])
-    a, b = (result.config.kwargs_affinity_out[name] for name in "ab")
+    a, b = (result.used["kwargs_affinity_out"][name] for name in "ab")
     epochs = SampledEpochs(strong, Rational(a, b, clip=4.0), RationalRepulsion(a, b), 5, False, 3)
     assert torch.equal(result.embedding, run(epochs, init, 20))
     assert result.n_edges == matrix.n_edges
@@ -355,7 +356,7 @@ def test_epochs_of_embed_are_these_epochs(features):
 
 @pytest.mark.parametrize("changes", [{}, {"exclude_neighbors": True}, {"n_components": 3}], ids=str)
 def test_sampled_umap_keeps_neighbors(features, changes):
-    result = embed(features, replace(umap(), repulsion="sampled", max_iter=200, **changes))
+    result = embed(features, changed(umap(), repulsion="sampled", max_iter=200, **changes))
     orders = []
     for points in (features, result.embedding):
         sq_dist = _truth.sq_distances(points, points)

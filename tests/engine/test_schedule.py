@@ -1,15 +1,17 @@
 """Schedules: the phases of t-SNE, ramps, and what early exaggeration covers."""
 
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from _configs import changed
 from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.optimize.schedule import Phase, Ramp, n_steps, unroll, values
-from sc_nembed.engine.phases import of_tsne as tsne_schedule
 from sc_nembed.engine.presets import resolve_method, tsne
+from sc_nembed.engine.presets._tsne import raced
+from sc_nembed.engine.presets._tsne import schedule as tsne_schedule
 
 
 def matrix_of(n_obs: int, total: float = 1.0) -> AffinityMatrix:
@@ -19,7 +21,8 @@ def matrix_of(n_obs: int, total: float = 1.0) -> AffinityMatrix:
 
 
 def settings(config, n_obs: int = 1000, *, total: float = 1.0, race: bool = False, branch: int = 0):
-    schedule = tsne_schedule(config, matrix_of(n_obs, total), race)
+    cells = SimpleNamespace(matrix=matrix_of(n_obs, total), searched=False)
+    schedule = raced(config) if race else tsne_schedule(config, cells)
     return unroll(schedule.branches[branch] + schedule.finish)
 
 
@@ -58,7 +61,7 @@ def test_unrolled_phases_are_their_steps_in_order():
 
 @pytest.mark.parametrize(("total", "early"), [(150, 22), (100, 15), (200, 30), (37, 5), (7, 1), (6, 0), (1, 0)])
 def test_preconditioned_phases_are_fifteen_percent_twice_and_the_rest(total, early):
-    steps = settings(replace(tsne(), max_iter=total))
+    steps = settings(changed(tsne(), max_iter=total))
     names = [step.phase.name for step in steps]
     assert len(steps) == total
     assert names == ["early exaggeration"] * early + ["annealing"] * early + ["final"] * (total - 2 * early)
@@ -83,7 +86,7 @@ def test_default_has_150_steps():
 @pytest.mark.parametrize("optimizer", ["auto", "Adam", "SGD", "DeltaBarDelta", torch.optim.RMSprop])
 @pytest.mark.parametrize("asked", [0, 1, 2, 20, 59, 60])
 def test_early_exaggeration_covers_exactly_the_steps_asked_for(optimizer, asked):
-    lam = exaggeration(replace(tsne(), optimizer=optimizer, max_iter=60, early_exaggeration_iter=asked))
+    lam = exaggeration(changed(tsne(), optimizer=optimizer, max_iter=60, early_exaggeration_iter=asked))
     assert len(lam) == 60
     assert (lam > 1).sum() == asked
     assert (lam[:asked] > 1).all()
@@ -91,10 +94,10 @@ def test_early_exaggeration_covers_exactly_the_steps_asked_for(optimizer, asked)
 
 @pytest.mark.parametrize("optimizer", ["Adam", "SGD", "DeltaBarDelta"])
 def test_early_exaggeration_of_other_optimizers_is_constant(optimizer):
-    lam = exaggeration(replace(tsne(), optimizer=optimizer))
+    lam = exaggeration(changed(tsne(), optimizer=optimizer))
     np.testing.assert_array_equal(lam, [12.0] * 250 + [1.0] * 500)
     lam = exaggeration(
-        replace(tsne(), optimizer=optimizer, max_iter=300, early_exaggeration_coeff=5.0, exaggeration=2.0)
+        changed(tsne(), optimizer=optimizer, max_iter=300, early_exaggeration_coeff=5.0, exaggeration=2.0)
     )
     np.testing.assert_array_equal(lam, [5.0] * 100 + [2.0] * 200)
 
@@ -102,17 +105,17 @@ def test_early_exaggeration_of_other_optimizers_is_constant(optimizer):
 @pytest.mark.parametrize("optimizer", ["auto", "Adam"])
 def test_early_exaggeration_longer_than_the_run_is_cut_with_a_warning(optimizer):
     with pytest.warns(UserWarning, match=r"`early_exaggeration_iter=500` is cut to 40"):
-        lam = exaggeration(replace(tsne(), optimizer=optimizer, max_iter=40, early_exaggeration_iter=500))
+        lam = exaggeration(changed(tsne(), optimizer=optimizer, max_iter=40, early_exaggeration_iter=500))
     assert len(lam) == 40
 
 
 def test_coefficient_without_early_steps_warns():
     with pytest.warns(UserWarning, match=r"`early_exaggeration_coeff=6.0` has no effect"):
-        exaggeration(replace(tsne(), early_exaggeration_coeff=6.0, early_exaggeration_iter=0))
+        exaggeration(changed(tsne(), early_exaggeration_coeff=6.0, early_exaggeration_iter=0))
 
 
 def test_late_exaggeration_is_where_the_ramp_ends_and_stays():
-    lam = exaggeration(replace(tsne(), early_exaggeration_coeff=8.0, exaggeration=2.0))
+    lam = exaggeration(changed(tsne(), early_exaggeration_coeff=8.0, exaggeration=2.0))
     np.testing.assert_allclose(lam[:22], 8)
     np.testing.assert_allclose(lam[22:44], np.geomspace(8, 2, 23)[:-1])
     np.testing.assert_allclose(lam[44:], 2)
@@ -120,13 +123,13 @@ def test_late_exaggeration_is_where_the_ramp_ends_and_stays():
 
 @pytest.mark.parametrize("optimizer", ["auto", "Adam"])
 def test_repulsion_strength_weighs_every_step(optimizer):
-    steps = settings(replace(tsne(), optimizer=optimizer, repulsion_strength=0.3))
+    steps = settings(changed(tsne(), optimizer=optimizer, repulsion_strength=0.3))
     assert {step.weights["repulsion"] for step in steps} == {0.3}
 
 
 @pytest.mark.parametrize("optimizer", ["auto", "Adam", "SGD"])
 def test_a_rate_given_as_a_number_is_constant(optimizer):
-    assert {step.learning_rate for step in settings(replace(tsne(), optimizer=optimizer, lr=0.7))} == {0.7}
+    assert {step.learning_rate for step in settings(changed(tsne(), optimizer=optimizer, lr=0.7))} == {0.7}
 
 
 @pytest.mark.parametrize(
@@ -134,19 +137,19 @@ def test_a_rate_given_as_a_number_is_constant(optimizer):
     [("Adam", {1.0}), ("SGD", {48_000 / 48, 12_000.0}), ("DeltaBarDelta", {48_000 / 48, 12_000.0})],
 )
 def test_automatic_rates_of_other_optimizers(optimizer, rates):
-    config = replace(tsne(), optimizer=optimizer)
+    config = changed(tsne(), optimizer=optimizer)
     assert {step.learning_rate for step in settings(config, n_obs=48_000)} == rates
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "DeltaBarDelta"])
 def test_automatic_rates_of_plain_gradients_belong_to_a_sum_of_one(optimizer):
     """The gradient of an affinity that sums to 40 is 40 times as large."""
-    config = replace(tsne(), optimizer=optimizer)
+    config = changed(tsne(), optimizer=optimizer)
     assert {step.learning_rate for step in settings(config, n_obs=48_000, total=40.0)} == {1000 / 40, 12_000 / 40}
 
 
 def test_raced_branches_are_a_short_pulled_and_a_long_free_one():
-    schedule = tsne_schedule(tsne(), matrix_of(1000), True)
+    schedule = raced(tsne())
     assert [n_steps(branch) for branch in schedule.branches] == [70, 135]
     assert n_steps(schedule.finish) == 115
     assert (schedule.longest_path(), schedule.all_steps()) == (250, 320)
@@ -164,11 +167,11 @@ def test_raced_branches_are_a_short_pulled_and_a_long_free_one():
 
 @pytest.mark.parametrize("name", ["tsne", "t-SNE", "TSNE", "t_sne"])
 def test_methods_are_found_whatever_their_spelling(name):
-    assert resolve_method(name).method == "tsne"
+    assert resolve_method(name).method.name == "tsne"
 
 
 def test_config_is_its_own_method():
-    config = replace(tsne(), max_iter=7)
+    config = changed(tsne(), max_iter=7)
     assert resolve_method(config) is config
 
 

@@ -9,6 +9,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 import sc_nembed as ne
+from _configs import changed
 from sc_nembed.engine import radial_sum
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, SymmetricEntropicAffinity, UniformAffinity
 from sc_nembed.engine.kernel import Gaussian, Rational, StudentT
@@ -193,7 +194,7 @@ def test_dense_scaling_equals_that_of_torchdr():
 
 
 def test_matcher_of_a_scaled_output_affinity_lowers_its_loss(pbmc):
-    config = replace(
+    config = changed(
         affinity_matcher(), affinity_out=StudentAffinity(normalization="sinkhorn"), lr=0.1, max_iter=40,
         loss_fn="cross_entropy_loss", affinity_in=SymmetricEntropicAffinity(20),
     )  # fmt: skip
@@ -218,8 +219,8 @@ def test_rows_of_q_are_those_of_p_after_a_run(pbmc, run, p_of):
     """Both doubly stochastic; the f are those of the last step, which the reported divergence is made with."""
     np.testing.assert_allclose(p_of.sum(1), 1 / 700, rtol=1e-5)
     assert run.kl_divergence == pytest.approx(kl_by_hand(StudentT(), p_of, run.embedding), rel=1e-5)
-    assert run.config.affinity_in == "symmetric_entropic"
-    assert run.config.to_record()["kwargs_affinity_out"] == {"dof": 1.0, "normalization": "sinkhorn"}
+    assert run.used["affinity_in"] == "symmetric_entropic"
+    assert run.used["kwargs_affinity_out"] == {"dof": 1.0, "normalization": "sinkhorn"}
 
 
 def test_rows_of_q_are_within_their_tolerance_at_every_step(pbmc, monkeypatch):
@@ -238,7 +239,7 @@ def test_rows_of_q_are_within_their_tolerance_at_every_step(pbmc, monkeypatch):
 
 def test_divergence_is_below_that_of_the_embedding_by_tsne(run, p_of, pbmc):
     matrix = PrecomputedAffinity(p_of.astype(np.float32))()
-    of_tsne = embed(matrix, replace(tsnekhorn(), affinity_out=StudentAffinity()), features=pbmc)
+    of_tsne = embed(matrix, changed(tsnekhorn(), affinity_out=StudentAffinity()), features=pbmc)
     assert run.kl_divergence < kl_by_hand(StudentT(), p_of, of_tsne.embedding)
 
 
@@ -261,7 +262,7 @@ def test_grid_reaches_the_divergence_of_exact_sums(pbmc, run, p_of, monkeypatch,
 )
 def test_other_kernels_are_scaled_too(pbmc, affinity_out):
     points = pbmc[:300].contiguous()
-    config = replace(neighbor_embedding(), affinity_in=EntropicAffinity(15), affinity_out=affinity_out)
+    config = changed(neighbor_embedding(), affinity_in=EntropicAffinity(15), affinity_out=affinity_out)
     found = embed(points, config)
     p = _truth.dense(EntropicAffinity(15)(nearest_neighbors(points, 45)))
     assert found.kl_divergence == pytest.approx(kl_by_hand(affinity_out.resolve().kernel, p, found.embedding), rel=1e-4)
@@ -271,7 +272,7 @@ def test_other_kernels_are_scaled_too(pbmc, affinity_out):
 def test_gaussian_of_too_many_cells_is_refused(pbmc, monkeypatch):
     monkeypatch.setattr(radial_sum, "EXACT_LIMIT", 500)
     monkeypatch.setitem(radial_sum.EXACT_CELLS, 2, 500)
-    config = replace(neighbor_embedding(), affinity_out=GaussianAffinity(1.0, "sinkhorn"))
+    config = changed(neighbor_embedding(), affinity_out=GaussianAffinity(1.0, "sinkhorn"))
     with pytest.raises(ValueError, match=r"exact sums .* up to 500 cells; got 700"):
         embed(pbmc, config)
 
@@ -281,7 +282,7 @@ def test_same_bits_for_any_number_of_threads(pbmc, monkeypatch, exact_cells):
     monkeypatch.setitem(radial_sum.EXACT_CELLS, 2, exact_cells)
     graph = nearest_neighbors(pbmc, 14)
     one, two = (
-        embed(graph, replace(tsnekhorn(), n_jobs=n_jobs, max_iter=40), features=pbmc).embedding for n_jobs in (1, 2)
+        embed(graph, changed(tsnekhorn(), n_jobs=n_jobs, max_iter=40), features=pbmc).embedding for n_jobs in (1, 2)
     )
     assert torch.equal(one, two)
 
@@ -296,19 +297,19 @@ def test_same_bits_for_any_number_of_threads(pbmc, monkeypatch, exact_cells):
     ],
 )
 def test_affinity_of_a_representation(pbmc, given, affinity_in, perplexity):
-    config = embed(pbmc[:150].contiguous(), replace(tsnekhorn(), max_iter=10, **given)).config
-    assert (config.affinity_in, config.perplexity) == (affinity_in, perplexity)
+    used = embed(pbmc[:150].contiguous(), changed(tsnekhorn(), max_iter=10, **given)).used
+    assert (used["affinity_in"], used.get("perplexity")) == (affinity_in, perplexity)
 
 
 def test_affinity_of_a_finished_graph_is_that_of_tsne(pbmc):
     graph = nearest_neighbors(pbmc, 40)
-    assert embed(graph, replace(tsnekhorn(), max_iter=10)).config.affinity_in == "uniform"
-    assert embed(graph, replace(tsnekhorn(), max_iter=10, perplexity=10)).config.affinity_in == "entropic"
+    assert embed(graph, changed(tsnekhorn(), max_iter=10)).used["affinity_in"] == "uniform"
+    assert embed(graph, changed(tsnekhorn(), max_iter=10, perplexity=10)).used["affinity_in"] == "entropic"
 
 
 def test_perplexity_of_few_cells_is_lowered():
     points = torch.from_numpy(np.random.default_rng(0).normal(size=(25, 5)).astype(np.float32))
-    assert embed(points, replace(tsnekhorn(), max_iter=10)).config.perplexity == 8.0
+    assert embed(points, changed(tsnekhorn(), max_iter=10)).used["perplexity"] == 8.0
 
 
 def test_equal_cells_can_be_merged(pbmc):

@@ -146,12 +146,12 @@ def test_umap_of_distances_alone_is_that_of_a_search():
     adata = with_graph(blobs(gap=3.0), k=14)
     del adata.obsp["connectivities"]
     start = np.random.default_rng(0).normal(size=(120, 2))
-    found, record = umap_of(adata, init=start)
+    found, record = umap_of(adata, init=start, max_iter=5)
     assert record["input"]["matrix"] == "distances"
-    searched, record = umap_of(adata, use_rep="X_pca", init=start)
+    searched, record = umap_of(adata, use_rep="X_pca", init=start, max_iter=5)
     assert record["input"]["kind"] == "representation"
     assert record["params"]["n_neighbors"] == 15
-    np.testing.assert_allclose(found, searched, atol=2e-2 * np.ptp(searched))
+    np.testing.assert_allclose(found, searched, atol=1e-3 * np.ptp(searched))  # before rounding has grown
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from ._all_pairs import NormalizedGaussianAffinity, NormalizedStudentAffinity
 from ._bandwidth import MAGICAffinity, SelfTuningAffinity
 from ._doubly_stochastic import DoublyStochasticQuadraticAffinity, SinkhornAffinity
 from ._graph import EntropicAffinity, UMAPAffinity, UniformAffinity, uniform_rows
-from ._named import AFFINITIES, named_affinity
+from ._named import AFFINITIES
 from ._pacmap import PACMAPAffinity
 from ._phate import PHATEAffinity
 from ._precomputed import PrecomputedAffinity, as_affinity, checked_weights
@@ -43,7 +43,7 @@ __all__ = [
     "AFFINITIES", "DoublyStochasticQuadraticAffinity", "EntropicAffinity", "InputAffinity", "MAGICAffinity",
     "NormalizedGaussianAffinity", "NormalizedStudentAffinity", "PACMAPAffinity", "PHATEAffinity",
     "PrecomputedAffinity", "SelfTuningAffinity", "SinkhornAffinity", "SymmetricEntropicAffinity", "UMAPAffinity",
-    "UniformAffinity", "as_affinity", "checked_weights", "named_affinity", "symmetrize", "uniform_rows",
+    "UniformAffinity", "as_affinity", "checked_weights", "symmetrize", "uniform_rows",
 ]  # fmt: skip
 
 

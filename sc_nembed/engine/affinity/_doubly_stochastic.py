@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from ..compute import backend
+from ..compute.notes import note
 from ..graph import AffinityMatrix, KnnGraph
 from ._all_pairs import ROWS, all_pairs, check_positive, from_rows, n_of_all_pairs
 from ._scaling import EXPONENTIAL, POSITIVE_PART, Link, Scaling
@@ -110,11 +110,9 @@ def _solved(costs: np.ndarray, eps: float, link: Link, name: str) -> np.ndarray:
         )
     duals, error = Scaling(costs, float(eps), link).solve()
     if not error <= TOLERATED:
-        warnings.warn(
+        note(
             f"The {name} affinity with eps={eps:g} did not converge: row sums are off by up to {error:.1e} of what "
-            "they should be. Raise `eps`.",
-            UserWarning,
-            stacklevel=3,
+            "they should be. Raise `eps`."
         )
     return duals
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..compute import backend
+from ..compute.notes import note
 from ..fused import affinity as fused_affinity
 from ..graph import AffinityMatrix, KnnGraph
 from ._symmetrize import directed, edges_of, symmetrize
@@ -53,11 +53,9 @@ class EntropicAffinity:
                 f"the graph holds {graph.n_neighbors}. Lower the perplexity, or make the graph with more neighbors."
             )
         if graph.n_neighbors < int(3 * largest):
-            warnings.warn(
+            note(
                 f"A perplexity of {largest:g} is best fitted to {3 * largest:g} neighbors per cell; the graph holds "
-                f"{graph.n_neighbors}.",
-                UserWarning,
-                stacklevel=2,
+                f"{graph.n_neighbors}."
             )
         distances = backend.as_array(graph.distances.cpu().float())
         weights = np.zeros(distances.shape, np.float32)

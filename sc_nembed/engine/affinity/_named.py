@@ -1,8 +1,8 @@
-"""Input affinities by their names, with the parameters of a run put in."""
+"""Input affinities by their names; how a run's parameters are put into them is decided in `request`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ._all_pairs import NormalizedGaussianAffinity, NormalizedStudentAffinity
@@ -32,6 +32,7 @@ AFFINITIES = {
     "umap": UMAPAffinity,
     "uniform": UniformAffinity,
 }
+NAMES = {kind: name for name, kind in AFFINITIES.items()}
 OF_PERPLEXITY = ("entropic", "symmetric_entropic")
 OF_NEIGHBORS: dict[str, Callable[[int], InputAffinity]] = {  # of a number of neighbors with the cell itself counted
     "magic": lambda counted: MAGICAffinity(n_nearest=counted - 1),
@@ -40,31 +41,3 @@ OF_NEIGHBORS: dict[str, Callable[[int], InputAffinity]] = {  # of a number of ne
     "uniform": lambda counted: UniformAffinity(counted - 1),
     "umap": UMAPAffinity,
 }
-
-
-def named_affinity(
-    name: str, perplexity: float | Sequence[float] | None, n_neighbors: int | None, *, searching: bool, n_obs: int
-) -> InputAffinity:
-    """The affinity of a name, for a new search or a finished graph, with what was asked for.
-
-    Raises
-    ------
-    ValueError
-        For a parameter that it does not have, and "precomputed", which needs its matrix.
-    """
-    if name == "precomputed":
-        raise ValueError(
-            "`affinity_in='precomputed'` needs a matrix: pass `obsp=` to the AnnData function, or "
-            "PrecomputedAffinity(P)."
-        )
-    if name not in OF_PERPLEXITY and perplexity is not None:
-        raise ValueError(
-            f"`perplexity` has no effect with `affinity_in={name!r}`; it belongs to {list(OF_PERPLEXITY)}."
-        )
-    if name in OF_PERPLEXITY and perplexity is not None:
-        return AFFINITIES[name](perplexity)
-    if n_neighbors is None or not searching or name == "entropic":  # a graph was cut to them, entropic searches them
-        return AFFINITIES[name]()
-    if name not in OF_NEIGHBORS:
-        raise ValueError(f"`n_neighbors` has no effect with `affinity_in={name!r}`, which is of all pairs.")
-    return OF_NEIGHBORS[name](min(n_neighbors, n_obs))

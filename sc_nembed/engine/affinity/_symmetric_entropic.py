@@ -6,13 +6,13 @@ its row sum and entropy, which works from any start; near the solution Newton st
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from ..compute import backend
+from ..compute.notes import note
 from ..fused import kernel
 from ..graph import AffinityMatrix, KnnGraph
 from ._all_pairs import ROWS, all_pairs, from_rows, n_of_all_pairs
@@ -97,11 +97,9 @@ class _Problem:
                 return
         row_error, entropy_error = np.abs(self.errors()).max(1)
         if max(row_error, entropy_error) > TOLERATED:
-            warnings.warn(
+            note(
                 f"The symmetric entropic affinity of perplexity {np.exp(self.target):g} did not converge: the logs of "
-                f"row sums are off by up to {row_error:.1e}, entropies by {entropy_error:.1e}. Raise the perplexity.",
-                UserWarning,
-                stacklevel=3,
+                f"row sums are off by up to {row_error:.1e}, entropies by {entropy_error:.1e}. Raise the perplexity."
             )
 
     def _reach(self, tolerance: float) -> bool:

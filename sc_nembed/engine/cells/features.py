@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
+
+from ..compute.checks import finite_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """A representation whose neighbors are to be searched; `values` is (n, d), as `checked_features` gives them."""
+
+    values: Tensor
+    n_held: ClassVar[None] = None
+
+    @property
+    def n_obs(self) -> int:
+        return self.values.shape[0]
 
 
 def checked_features(features: Tensor, metric: str | None) -> Tensor:
@@ -22,12 +39,7 @@ def checked_features(features: Tensor, metric: str | None) -> Tensor:
     features = features.detach().cpu()
     if features.dtype != torch.float32:
         features = features.double()
-    bad = ~torch.isfinite(features).all(1)
-    if bad.any():
-        first = int(bad.nonzero()[0, 0])
-        raise ValueError(
-            f"The representation has NaN or infinite values in {int(bad.sum())} cells, the first in row {first}."
-        )
+    finite_rows(features.numpy(), "The representation")
     if features.shape[0] > 1 and bool((features == features[0]).all()):
         raise ValueError("All cells are equal in this representation, so there is nothing to embed.")
     if metric == "cosine":

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ..compute.notes import note
 from ..graph import AffinityMatrix, DenseAffinity
-
-MARGIN = 1.05  # of the distance from the centroid to the farthest cell
+from ..space import FLAT, Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +18,9 @@ class Participants:
 
     matrix: AffinityMatrix | DenseAffinity
     members: Tensor | None  # (n_members,) indices; None where every cell takes part
-    in_ball: bool = False
+    space: Space = FLAT
 
-    def of(self, rows: Tensor | None) -> Tensor | None:
+    def select(self, rows: Tensor | None) -> Tensor | None:
         """The rows of the participants."""
         return rows if rows is None or self.members is None else rows[self.members.to(rows.device)]
 
@@ -31,9 +30,7 @@ class Participants:
         """
         if self.members is None:
             return positions
-        center = torch.zeros_like(positions[0]) if self.in_ball else positions.mean(0)
-        radius = (positions - center).norm(dim=1).max()
-        radius = (MARGIN * radius.double().atanh()).tanh() if self.in_ball else MARGIN * radius
+        center, radius = self.space.around(positions)
         everywhere = positions.new_empty(n_obs, positions.shape[1])
         alone = torch.ones(n_obs, dtype=torch.bool)
         alone[self.members] = False
@@ -43,7 +40,7 @@ class Participants:
         return everywhere
 
 
-def participants(matrix: AffinityMatrix, *, in_ball: bool = False) -> Participants:
+def participants(matrix: AffinityMatrix, space: Space = FLAT) -> Participants:
     """Leave out the cells without neighbors, with a warning.
 
     Raises
@@ -56,14 +53,10 @@ def participants(matrix: AffinityMatrix, *, in_ball: bool = False) -> Participan
         has_neighbors[matrix.indices.long()] = True  # where P is not symmetric: cells that are neighbors of others
     n_alone = int((~has_neighbors).sum())
     if n_alone == 0:
-        return Participants(matrix, None, in_ball)
+        return Participants(matrix, None, space)
     if n_alone == matrix.n_rows:
         raise ValueError("No cell has a neighbor in this graph, so there is nothing to embed.")
-    warnings.warn(
-        f"{n_alone} cells have no neighbors in the graph; they take no part and are set around the others.",
-        UserWarning,
-        stacklevel=3,
-    )
+    note(f"{n_alone} cells have no neighbors in the graph; they take no part and are set around the others.")
     members = has_neighbors.nonzero()[:, 0]
     renumbered = torch.cumsum(has_neighbors, 0, dtype=torch.int32) - 1
     kept = replace(
@@ -74,7 +67,7 @@ def participants(matrix: AffinityMatrix, *, in_ball: bool = False) -> Participan
         n_cols=len(members),
         row_mass=matrix.row_mass[has_neighbors],
     )
-    return Participants(kept, members, in_ball)
+    return Participants(kept, members, space)
 
 
 def _directions(count: int, n_components: int) -> Tensor:

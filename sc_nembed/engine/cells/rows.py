@@ -28,7 +28,7 @@ class Rows:
     inverse: Tensor | None = None
     counts: Tensor | None = None
 
-    def of(self, rows: Tensor | None) -> Tensor | None:
+    def select(self, rows: Tensor | None) -> Tensor | None:
         """Those that are embedded."""
         return rows if rows is None or self.first is None else rows[self.first.to(rows.device)]
 

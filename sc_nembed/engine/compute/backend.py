@@ -95,17 +95,18 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 @contextlib.contextmanager
-def session(n_jobs: int) -> Iterator[None]:
-    """Hold the engine's lock and use `n_jobs` threads.
+def session(n_jobs: int | None) -> Iterator[int]:
+    """Hold the engine's lock and use as many threads as are asked for, see `resolve_n_jobs`; yields their number.
 
     torch itself gets one: its OpenMP team would spin between two calls and take a core from the pool. Functions that
     live off torch's own threads ask for them with `torch_threads`.
     """
     global _n_jobs
+    n_threads = resolve_n_jobs(n_jobs)
     with _lock, torch_threads(1), _little_garbage():
-        before, _n_jobs = _n_jobs, n_jobs
+        before, _n_jobs = _n_jobs, n_threads
         try:
-            yield
+            yield n_threads
         finally:
             _n_jobs = before
 

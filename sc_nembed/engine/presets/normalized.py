@@ -1,96 +1,101 @@
-"""Methods whose Q is normalised, and losses between any P and Q."""
+"""Attraction along P, and the repulsion that the normalization of the output affinity asks for: t-SNE, SNE, ..."""
 
 from __future__ import annotations
 
-from .. import objective, phases
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import radial_sum
+from ..compute import reductions
+from ..compute.checks import check_number
 from ..config import EmbeddingConfig
-from ..optimize.riemannian_adam import RiemannianAdam
-from ..output_affinity import GaussianAffinity, StudentAffinity
+from ..graph import AffinityMatrix
+from ..kernel import Gaussian
+from ..output_affinity import CallableAffinity, OutputAffinity
+from ..terms import Attraction, Autograd, Mass, Objective, Partition, RowPartition, SinkhornPartition
+from .method import Inputs, Options, Problem, Sums, attraction_and_repulsion
+
+# cells up to which SNE sums exactly, by number of dimensions: its embeddings are small, and so are their grids
+EXACT_ROWS = {1: 1_000, 2: 2_000, 3: 5_000}
 
 
-def tsne() -> EmbeddingConfig:
-    """t-SNE (van der Maaten & Hinton 2008) with the preconditioned Nesterov optimizer and its schedules.
+@dataclass(frozen=True, slots=True)
+class GridOptions(Options):
+    """`tolerance` is the relative error of the forces on the grid; None: by the number of cells."""
 
-    Perplexity 30 for a representation; one of more than 200 000 cells, and a finished graph, is read uniformly, 15
-    neighbors each (Böhm et al. 2022). PCA start of standard deviation 1e-4 (Kobak & Berens 2019).
-    """
-    return EmbeddingConfig(
-        method="tsne",
-        affinity_out=StudentAffinity(),
-        schedule=phases.of_tsne,
-        terms=objective.by_normalization,
-        options=("dof", "race", "tolerance"),
-    )
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        check_tolerance(self.tolerance)
 
 
-def sne() -> EmbeddingConfig:
-    """SNE (Hinton & Roweis 2002): Gaussian output affinities, each row a distribution; otherwise as t-SNE.
-
-    The loss is Σ −P log q + Σᵢ rᵢ log Σⱼ qᵢⱼ with P of sum 1, so that rᵢ = 1/n.
-    """
-    return EmbeddingConfig(
-        method="sne",
-        affinity_out=GaussianAffinity(normalization="row"),
-        schedule=phases.of_sne,
-        terms=objective.by_normalization,
-        options=("sigma", "tolerance"),
-    )
+def check_tolerance(tolerance: float | None) -> None:
+    if tolerance is not None:
+        check_number("tolerance", tolerance, "a relative error between 0 and 1", lambda value: 0 < value < 1)
 
 
-def tsnekhorn() -> EmbeddingConfig:
-    """TSNEkhorn (Van Assel et al. 2023): the rows of Q sum to those of P, both doubly stochastic; otherwise as t-SNE.
-
-    Of a representation P is the symmetric entropic affinity, perplexity 30, up to 10 000 cells. A finished graph is
-    read as by t-SNE; the rows of its P, and so those of Q, are not all equal.
-    """
-    return EmbeddingConfig(
-        method="tsnekhorn",
-        affinity_out=StudentAffinity(normalization="sinkhorn"),
-        search_affinity="symmetric_entropic",
-        schedule=phases.of_tsne,
-        terms=objective.by_normalization,
-        options=("dof", "tolerance"),
-    )
+def divergence_offset(inputs: Inputs) -> float | None:
+    """Σ P log P where P is a distribution over pairs of single cells."""
+    sums_to_one = abs(inputs.matrix.total - 1) < 1e-6
+    return -reductions.entropy(inputs.matrix.weights) if sums_to_one and inputs.counts is None else None
 
 
-def cosne() -> EmbeddingConfig:
-    """CO-SNE (Guo, Guo & Yu 2022): t-SNE in the Poincaré ball, with a term for the norms of the features."""
-    return EmbeddingConfig(
-        method="cosne",
-        affinity_out=None,
-        init="hyperbolic",
-        named_init_scaling=1.0,
-        has_output=False,
-        in_ball=True,
-        schedule=phases.of_cosne,
-        terms=objective.cosne,
-        automatic=RiemannianAdam(),
-        of_method=objective.CosneOptions(),
-    )
+def by_normalization(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
+    """Attraction along P, and the repulsion that the normalization of the output affinity asks for."""
+    matrix, output, strength = inputs.matrix, config.output_affinity(), attraction_and_repulsion(config)
+    if output.is_dense:
+        return Problem(_of_callable(output, matrix), strength, divergence_offset(inputs))
+    repulsion = REPULSIONS[output.normalization](output, inputs, sums, config.options.tolerance)
+    objective = {"attraction": Attraction(matrix, output.kernel), "repulsion": repulsion}
+    are_distributions = output.normalization in ("all", "sinkhorn")
+    return Problem(objective, strength, divergence_offset(inputs) if are_distributions else None)
 
 
-def neighbor_embedding() -> EmbeddingConfig:
-    """Any input and output affinity, nothing chosen: what the class `NeighborEmbedding` starts from."""
-    return EmbeddingConfig(
-        method="neighbor_embedding",
-        affinity_out=StudentAffinity(),
-        schedule=phases.of_tsne,
-        terms=objective.by_normalization,
-        options=("tolerance",),
-    )
+def _by_row(output: OutputAffinity, inputs: Inputs, sums: Sums, tolerance: float | None) -> RowPartition:
+    name, kernel, matrix = sums.choose(EXACT_ROWS), output.kernel, inputs.matrix
+    is_keops = name == "keops"
+    plan = None if name == "torch" else sums.plan(name, kernel, tolerance, torch.float64 if is_keops else None)
+    return RowPartition(kernel, matrix.row_mass, matrix.total, plan, inputs.counts, exact=is_keops)
 
 
-def affinity_matcher() -> EmbeddingConfig:
-    """A loss between P as it is defined and Q, both dense: what the class `AffinityMatcher` starts from."""
-    return EmbeddingConfig(
-        method="affinity_matcher",
-        affinity_out=StudentAffinity(),
-        optimizer="Adam",
-        lr=1.0,
-        max_iter=1000,
-        symmetric=False,
-        dense=True,
-        schedule=phases.plain,
-        terms=objective.matching,
-        options=("kwargs_loss", "loss_fn"),
-    )
+def _over_all(output: OutputAffinity, inputs: Inputs, sums: Sums, tolerance: float | None) -> Partition:
+    return Partition(sums.plan(sums.choose(), output.kernel, tolerance), inputs.matrix.total, inputs.counts)
+
+
+def _unnormalised(output: OutputAffinity, inputs: Inputs, sums: Sums, tolerance: float | None) -> Mass:
+    return Mass(sums.plan(sums.choose(), output.kernel, tolerance), inputs.matrix.total, inputs.counts)
+
+
+def _by_sinkhorn(output: OutputAffinity, inputs: Inputs, sums: Sums, tolerance: float | None) -> SinkhornPartition:
+    plan = sums.plan(_evaluation(output, sums), output.kernel, tolerance)
+    return SinkhornPartition(plan, inputs.matrix.row_sums(), inputs.counts)
+
+
+REPULSIONS = {"all": _over_all, "row": _by_row, "sinkhorn": _by_sinkhorn, None: _unnormalised}
+
+
+def _evaluation(output: OutputAffinity, sums: Sums) -> str:
+    """The radial sum; exact for the logarithms of sums of Gaussians, which a grid cannot tell from 0 far from cells."""
+    if not isinstance(output.kernel, Gaussian):
+        return sums.choose()
+    if sums.n_obs > radial_sum.EXACT_LIMIT:
+        raise ValueError(
+            "A Gaussian with normalization='sinkhorn' needs exact sums over all pairs, which is sensible up to "
+            f"{radial_sum.EXACT_LIMIT} cells; got {sums.n_obs}. Use a Student kernel, or fewer cells."
+        )
+    return sums.choose(dict.fromkeys((1, 2, 3), radial_sum.EXACT_LIMIT))
+
+
+def _of_callable(output: CallableAffinity, matrix: AffinityMatrix) -> Objective:
+    rows = matrix.rows()
+    columns = matrix.indices.long()
+
+    def attraction(positions: Tensor) -> Tensor:
+        return -(matrix.weights * output.log_kernel(positions)[rows, columns]).sum()
+
+    def repulsion(positions: Tensor) -> Tensor:
+        return matrix.total * output.log_kernel(positions).flatten().logsumexp(0)
+
+    return {"attraction": Autograd(attraction), "repulsion": Autograd(repulsion)}

@@ -14,10 +14,10 @@ from ..config import EmbeddingConfig
 from ..fused import density as fused_density
 from ..graph import AffinityMatrix, KnnGraph
 from ..neighbors import unit_rows
-from ..terms import Attraction, Density, Reference
+from ..terms import Density, Reference
 from ..terms.attraction import ranges, unsigned
 from ..terms.reference import mean_of
-from .problem import Problem
+from .method import Problem
 
 LATE = 0.3  # share of the steps in which radii count, as in den-SNE and densMAP
 SMALLEST_SPREAD = 1e-6  # of log radii: below they are all the same
@@ -30,17 +30,12 @@ def with_additions(problem: Problem, config: EmbeddingConfig, cells: Cells, like
     """
     strengths = {"reference": config.pull_strength, "density": config.density_strength}
     strengths = {name: strength for name, strength in strengths.items() if strength is not None}
-    if strengths and problem.optimizer is not None:
-        names = " and ".join(f"`{name}`" for name in strengths)
-        raise ValueError(f"{names} cannot act on method={config.method!r}, whose steps are its own. Drop it.")
-    terms, attraction = {}, problem.objective.get("attraction")
-    matrix = attraction.matrix if isinstance(attraction, Attraction) else cells.matrix
+    matrix = cells.matrix if problem.edges is None else problem.edges
+    terms = {}
     if "reference" in strengths:
         terms["reference"] = _reference(config, cells, like)
     if "density" in strengths:
-        if not isinstance(attraction, Attraction):
-            raise ValueError(f"`density` needs edges to attract along, and method={config.method!r} has none. Drop it.")
-        terms["density"] = _density(config, cells, matrix, like)
+        terms["density"] = _density(config, cells, matrix.to(like.device), like)
     return replace(
         problem,
         objective=problem.objective | terms,
@@ -51,12 +46,7 @@ def with_additions(problem: Problem, config: EmbeddingConfig, cells: Cells, like
 
 
 def _reference(config: EmbeddingConfig, cells: Cells, like: Tensor) -> Reference:
-    layout, shape = torch.as_tensor(config.reference).detach().cpu(), (cells.given.n_cells, config.n_components)
-    if layout.shape != shape:
-        raise ValueError(f"`reference` must have the shape {shape}; got {tuple(layout.shape)}.")
-    if not torch.isfinite(layout).all():
-        raise ValueError("`reference` has NaN or infinite values.")
-    layout = cells.of(layout).double()
+    layout = cells.select(config.reference).double()
     counts = None if cells.counts is None else cells.counts.cpu()
     layout = layout - mean_of(layout, counts)
     if not layout.abs().max() > 0:

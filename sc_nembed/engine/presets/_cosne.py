@@ -7,18 +7,24 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..cells import DENSE_CELLS, Cells
 from ..compute import reductions
 from ..compute.checks import check_not_negative, check_positive
 from ..config import EmbeddingConfig
+from ..optimize.riemannian_adam import RiemannianAdam
+from ..optimize.schedule import Phase, Ramp, Schedule
 from ..poincare import LARGEST_DISTANCE
+from ..space import POINCARE_BALL
 from ..terms import HyperbolicAttraction, HyperbolicPartition, NormTerm
-from .problem import DENSE_CELLS, Inputs, Problem, Sums
+from . import phases
+from .method import Inputs, Method, Options, Problem, Sums, attraction_and_repulsion
+from .normalized import divergence_offset
 
 USUAL_DISTANCE = 2.0  # from the origin, of the root mean square norm
 
 
-@dataclass(frozen=True)
-class CosneOptions:
+@dataclass(frozen=True, slots=True)
+class COSNEOptions(Options):
     """Options of CO-SNE.
 
     Attributes
@@ -42,34 +48,41 @@ class CosneOptions:
         if self.norm_scale is not None:
             check_positive("norm_scale", self.norm_scale)
 
+    @property
+    def needs(self) -> dict[str, str]:
+        why = "compares norms of features (a term that `norm_strength=0` leaves out)"
+        return {"features": why} if self.norm_strength else {}
 
-def cosne(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
+
+def schedule(config: EmbeddingConfig, cells: Cells) -> Schedule:
+    """A fifth of the steps at exaggeration 4, which sorts a random start; then the rate falls from 0.1 to 0.01."""
+    n_steps = config.max_iter or 500
+    n_early, early = phases.early_part(config, n_steps, n_steps // 5, 4.0)
+    late, falling = phases.late_coeff(config), Ramp(0.1, 0.01, "geometric")
+    return Schedule((
+        phases.of_phases(
+            Phase("early exaggeration", n_early, phases.weights(config, early), phases.rate_of(config, 0.1)),
+            Phase("final", n_steps - n_early, phases.weights(config, late), phases.rate_of(config, falling)),
+        ),
+    ))  # fmt: skip
+
+
+def problem(config: EmbeddingConfig, inputs: Inputs, sums: Sums) -> Problem:
     """Attraction along P, the partition over all pairs, and the norms of the features."""
-    options, matrix, counts = config.of_method, inputs.matrix, inputs.counts
-    if matrix.n_rows > DENSE_CELLS:
-        raise ValueError(
-            f"CO-SNE sums over all pairs of cells at each step, which is sensible up to {DENSE_CELLS} cells; got "
-            f"{matrix.n_rows}. Use fewer cells, or method='tsne'."
-        )
+    options, matrix, counts = config.options, inputs.matrix, inputs.counts
     objective = {
         "attraction": HyperbolicAttraction(matrix, options.gamma),
         "repulsion": HyperbolicPartition(options.gamma, matrix.total, counts),
     }
-    strength = {"attraction": 1.0, "repulsion": float(config.repulsion_strength)}
+    strength = attraction_and_repulsion(config)
     if options.norm_strength:
         objective["norm"] = NormTerm(_sq_norms(inputs, options.norm_scale), counts)
         strength["norm"] = float(options.norm_strength)
-    sums_to_one = abs(matrix.total - 1) < 1e-6
-    return Problem(objective, strength, -reductions.entropy(matrix.weights) if sums_to_one and counts is None else None)
+    return Problem(objective, strength, divergence_offset(inputs))
 
 
 def _sq_norms(inputs: Inputs, scale: float | None) -> Tensor:
     """‖x‖² (n,), scaled."""
-    if inputs.raw is None:
-        raise ValueError(
-            "The norm term of method='cosne' needs the features of the cells, and the source has none: name a "
-            "representation, or leave the term out with `norm_strength=0`."
-        )
     sq_norms = inputs.raw.to(inputs.matrix.weights.device).double().square().sum(1)
     usual = math.sqrt(reductions.total(sq_norms) / len(sq_norms))
     if scale is None:
@@ -81,3 +94,26 @@ def _sq_norms(inputs: Inputs, scale: float | None) -> Tensor:
             "`norm_scale`, or leave it at None."
         )
     return sq_norms * scale**2
+
+
+METHOD = Method(
+    "cosne",
+    problem,
+    schedule,
+    options=COSNEOptions,
+    space=POINCARE_BALL,
+    start_size=1.0,
+    optimizer=RiemannianAdam(),
+    most_cells=DENSE_CELLS,
+    refuses=dict.fromkeys(("affinity_out", "kwargs_affinity_out"), "has a kernel of its own")
+    | {
+        "optimizer": "embeds in the unit ball, which other optimizers than 'auto', Riemannian Adam, would leave",
+        "encoder": "embeds in the unit ball, where an encoder cannot be kept",
+        "density": "has no edges to attract along in a plane",
+    },
+)
+
+
+def cosne() -> EmbeddingConfig:
+    """CO-SNE (Guo, Guo & Yu 2022): t-SNE in the Poincaré ball, with a term for the norms of the features."""
+    return EmbeddingConfig(METHOD, init="hyperbolic")

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..compute.checks import refuse_unknown
+
 
 def square_difference(p: Tensor, q: Tensor) -> Tensor:
     return (p - q).square().sum()
@@ -57,15 +59,5 @@ def resolve_loss(loss_fn: Any, kwargs: dict[str, Any] | None) -> Callable[[Tenso
     kwargs = dict(kwargs or {})
     parameters = inspect.signature(loss_fn).parameters
     if not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
-        unknown = sorted(set(kwargs) - set(list(parameters)[2:]))
-        if unknown:
-            raise TypeError(f"Unknown `kwargs_loss` {unknown}; available: {list(parameters)[2:]}.")
+        refuse_unknown("`kwargs_loss`", kwargs, list(parameters)[2:])
     return lambda p, log_q: loss_fn(p, log_q, **kwargs)
-
-
-def only_matched(what: str, method: str) -> str:
-    """What is wrong with a dense or negative affinity in a method that sums over edges and kernels."""
-    return (
-        f"{what} is dense and negative, which method={method!r} cannot take. Use method='affinity_matcher', or another "
-        "affinity."
-    )
