@@ -27,6 +27,7 @@ from sc_nembed.engine import neighbors
 from sc_nembed.engine.affinity import PrecomputedAffinity
 from sc_nembed.engine.presets.losses import resolve_loss
 from sc_nembed.engine.terms import Autograd
+from sc_nembed.engine.view import View
 
 CELLS = blobs(gap=3.0).obsm["X_pca"]  # (120, 10) float32
 N = len(CELLS)
@@ -1035,14 +1036,16 @@ def test_gradient_of_each_loss_is_its_slope(loss_fn, output, weights):
     loss, affinity = resolve_loss(loss_fn, None), OUTPUTS[output].resolve()
     term = Autograd(lambda positions: loss(p, affinity.log_matrix(positions)))
     positions = torch.from_numpy(START[:n]).double()
-    found, step = term(positions, value=True), 1e-5
+    found, step = term(View.whole(positions), value=True), 1e-5
     assert not positions.requires_grad
     slopes = torch.empty_like(positions)
     for index in np.ndindex(*positions.shape):
         ahead, behind = positions.clone(), positions.clone()
         ahead[index] += step
         behind[index] -= step
-        slopes[index] = (term(ahead, value=True).value - term(behind, value=True).value) / (2 * step)
+        slopes[index] = (term(View.whole(ahead), value=True).value - term(View.whole(behind), value=True).value) / (
+            2 * step
+        )
     assert relative(found.gradient, slopes) < 1e-7
     leaf = positions.clone().requires_grad_()
     matching_by_hand(loss_fn, p, q_by_hand(output, leaf)).backward()

@@ -55,16 +55,22 @@ class KnnGraph:
 
 @dataclass(frozen=True, slots=True)
 class AffinityMatrix:
-    """Input affinities P as CSR, without a diagonal; symmetric where not said otherwise. A shard is a rectangle.
+    """Input affinities P as CSR, without a diagonal; symmetric where not said otherwise.
+
+    A rectangle of n_rows cells and the n_cols cells they are near to: all rows, some of them (a shard), or new cells
+    beside the fixed ones, which no row is among the columns.
 
     Attributes
     ----------
     indptr, indices, weights
-        CSR arrays: (n_rows + 1,) int64, (n_edges,) int32, (n_edges,) float32. Every edge is stored in both directions.
+        CSR arrays: (n_rows + 1,) int64, (n_edges,) int32, (n_edges,) float32; of all rows, every edge is stored in
+        both directions.
+    first_row
+        Row i is cell first_row + i of the columns; None where rows and columns are disjoint.
     row_mass
         (n_rows,) sums of the rows of P before it was symmetrised.
     total
-        Sum of all entries; 1 where P is a distribution over pairs.
+        Sum of all entries, in a shard of those of all shards; 1 where P is a distribution over pairs.
     """
 
     indptr: Tensor  # (n_rows + 1,)
@@ -72,7 +78,7 @@ class AffinityMatrix:
     weights: Tensor  # (n_edges,)
     n_rows: int
     n_cols: int
-    first_row: int
+    first_row: int | None
     row_mass: Tensor  # (n_rows,)
     total: float
 
@@ -82,6 +88,11 @@ class AffinityMatrix:
             raise ValueError(
                 f"An AffinityMatrix of {self.n_rows} rows needs `indptr` of {self.n_rows + 1} entries and as many "
                 f"`weights` as `indices`; got {tuple(self.indptr.shape)}, {tuple(self.weights.shape)} and {n_edges}."
+            )
+        if self.first_row is not None and self.first_row + self.n_rows > self.n_cols:
+            raise ValueError(
+                f"Rows {self.first_row} to {self.first_row + self.n_rows} of an AffinityMatrix are not among its "
+                f"{self.n_cols} columns; `first_row` is None where rows and columns are different cells."
             )
 
     @property
@@ -115,6 +126,19 @@ class AffinityMatrix:
         dense = self.weights.new_zeros(self.n_rows, self.n_cols)
         dense[self.rows(), self.indices.long()] = self.weights
         return dense
+
+    def shard(self, begin: int, end: int) -> AffinityMatrix:
+        """Rows `begin` up to `end` of this matrix, with the total of all."""
+        first, last = int(self.indptr[begin]), int(self.indptr[end])
+        return replace(
+            self,
+            indptr=self.indptr[begin : end + 1] - first,
+            indices=self.indices[first:last],
+            weights=self.weights[first:last],
+            n_rows=end - begin,
+            first_row=None if self.first_row is None else self.first_row + begin,
+            row_mass=self.row_mass[begin:end],
+        )
 
     def to(self, device: torch.device) -> AffinityMatrix:
         """The same matrix on another device."""

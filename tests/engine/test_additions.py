@@ -15,6 +15,7 @@ from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
 from sc_nembed.engine.optimize.schedule import Phase, Schedule, unroll
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.terms import Density, Reference
+from sc_nembed.engine.view import View
 
 from . import _truth
 
@@ -66,7 +67,7 @@ def log_radius() -> torch.Tensor:
 def test_density_is_the_derivative_of_the_correlation(n_components, kernel, log_radius):
     matrix, positions = some_matrix(), some_positions(n_components)
     pattern = _truth.dense(matrix) > 0
-    force = Density(matrix, kernel, log_radius)(positions, value=True)
+    force = Density(matrix, kernel, log_radius)(View.whole(positions), value=True)
     expected = density_by_hand(pattern, kernel, log_radius.numpy(), positions.numpy())
     assert float(force.value) == pytest.approx(expected, abs=1e-12)
     assert (force.curvature > 0).all()
@@ -87,7 +88,7 @@ def test_density_equals_autograd(kernel, log_radius):
     standard = (log_radius - log_radius.mean()) / log_radius.std(correction=0)
     loss = -(standard * found).mean() / (found.var(correction=0) + SHIFT).sqrt()
     (expected,) = torch.autograd.grad(loss, positions)
-    force = Density(matrix, kernel, log_radius)(positions.detach(), value=True)
+    force = Density(matrix, kernel, log_radius)(View.whole(positions.detach()), value=True)
     assert _truth.relative(force.gradient, expected) <= 1e-12
 
 
@@ -100,7 +101,7 @@ def test_fused_density_equals_the_plain_one(n_components, kernel):
     matrix = UniformAffinity()(nearest_neighbors(places.float(), 14))
     term = Density(matrix, kernel, torch.from_numpy(rng.normal(size=n)))
     positions = 5 * places.float()
-    plain, fused = (term(points, value=True) for points in (positions.double(), positions))
+    plain, fused = (term(View.whole(points), value=True) for points in (positions.double(), positions))
     assert _truth.relative(fused.gradient, plain.gradient) <= 1e-5
     assert _truth.relative(fused.curvature, plain.curvature) <= 1e-5
     assert float(fused.value) == pytest.approx(float(plain.value), abs=1e-5)
@@ -112,7 +113,7 @@ def test_density_of_a_cell_whose_kernel_underflows_is_that_of_its_nearest_neighb
     matrix, positions = some_matrix(), some_positions(n_components).to(dtype)
     positions[0] = 100.0
     term = Density(matrix, Gaussian(1.0), log_radius)
-    force, radii = term(positions, value=True), term.log_radii(positions)
+    force, radii = term(View.whole(positions), value=True), term.log_radii(positions)
     linked = _truth.dense(matrix)[0] > 0
     nearest = _truth.sq_distances(positions[:1], positions)[0, linked].min()
     assert float(radii[0]) == pytest.approx(np.log(nearest), rel=1e-6)
@@ -234,22 +235,22 @@ def test_reference_is_the_derivative_of_the_distance_from_it(n_components):
     layout = some_positions(n_components).roll(1, 0)
     layout = layout - layout.mean(0)
     positions = some_positions(n_components) + 3.0
-    term = Reference(layout).at(positions, 0)
+    term = Reference(layout).at(View.whole(positions), 0)
     centred = positions - positions.mean(0)
     assert term.scale == pytest.approx(float(centred.norm() / layout.norm()))
 
     def by_hand(points):
-        apart = points - points.mean(0) - term.scale * layout.numpy()
+        apart = points - points.mean(0) - float(term.scale) * layout.numpy()
         return (apart**2).sum() / len(points)
 
-    force = term(positions, value=True)
+    force = term(View.whole(positions), value=True)
     assert float(force.value) == pytest.approx(by_hand(positions.numpy()), rel=1e-12)
     assert _truth.relative(force.gradient, finite_differences(by_hand, positions.numpy())) <= 1e-6
     assert torch.equal(force.curvature, torch.full((1,), 2 / N, dtype=torch.float64))
     moved = positions.clone().requires_grad_()
     loss = (moved - moved.mean(0) - term.scale * layout).square().sum() / N
     assert _truth.relative(force.gradient, torch.autograd.grad(loss, moved)[0]) <= 1e-12
-    single = term(positions.float(), value=True)
+    single = term(View.whole(positions.float()), value=True)
     assert _truth.relative(single.gradient, force.gradient) <= 1e-6
 
 
@@ -259,10 +260,10 @@ def test_reference_of_a_cell_that_stands_for_several_equals_that_of_all_of_them(
     layout, positions = some_positions().roll(1, 0), some_positions() + 1.0
     everyone = layout[repeated] - layout[repeated].mean(0)
     first = torch.tensor([int((repeated == i).nonzero()[0]) for i in range(N)])
-    expected = Reference(everyone).at(positions[repeated], 0)
-    found = Reference(everyone[first], counts=counts).at(positions, 0)
+    expected = Reference(everyone).at(View.whole(positions[repeated]), 0)
+    found = Reference(everyone[first], counts=counts).at(View.whole(positions), 0)
     assert found.scale == pytest.approx(expected.scale)
-    one, other = found(positions, value=True), expected(positions[repeated], value=True)
+    one, other = found(View.whole(positions), value=True), expected(View.whole(positions[repeated]), value=True)
     assert float(one.value) == pytest.approx(float(other.value))
     summed = torch.zeros_like(positions).index_add(0, repeated, other.gradient)
     np.testing.assert_allclose(one.gradient, summed, atol=1e-14)

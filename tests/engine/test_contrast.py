@@ -19,6 +19,7 @@ from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import NCE, DrawnContrast, Edges, ExpectedContrast, InfoNCE, RowPartition
 from sc_nembed.engine.terms.circle import drawn_pairs
+from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -69,7 +70,7 @@ def numerical(term, positions, step=1e-5):
         for sign in (1, -1):
             moved = positions.clone()
             moved[i, d] += sign * step
-            values.append(float(term(moved, value=True).value))
+            values.append(float(term(View.whole(moved), value=True).value))
         gradient[i, d] = (values[0] - values[1]) / (2 * step)
     return gradient
 
@@ -148,8 +149,8 @@ def test_sums_over_drawn_pairs_are_those_of_the_pairs(potential, n_components):
     mass = (drawn * potential.value(sq_dist + torch.eye(N)).numpy()).sum(1)
     push = slope.sum(1)[:, None] * points - slope @ points
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 3e-6)):
-        found_mass = pairs.mass(potential, positions.to(dtype))
-        found_push = pairs.push(potential, positions.to(dtype), share.to(dtype))
+        found_mass = pairs.mass(potential, View.whole(positions.to(dtype)))
+        found_push = pairs.push(potential, View.whole(positions.to(dtype)), share.to(dtype))
         assert _truth.relative(found_mass, mass) < tolerance
         assert _truth.relative(found_push, push) < tolerance
 
@@ -160,8 +161,8 @@ def test_sums_over_drawn_pairs_are_those_of_the_pairs(potential, n_components):
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("row_masses", ["even", "uneven"])
 def test_gradient_of_drawn_terms_is_the_derivative(name, row_masses):
-    term, positions = terms_of(matrix_of(row_masses=row_masses))[name].at(cells(), 2), cells()
-    force = term(positions, value=True)
+    term, positions = terms_of(matrix_of(row_masses=row_masses))[name].at(View.whole(cells()), 2), cells()
+    force = term(View.whole(positions), value=True)
     np.testing.assert_allclose(force.gradient, numerical(term, positions), atol=1e-8)
 
 
@@ -169,7 +170,7 @@ def test_gradient_of_drawn_terms_is_the_derivative(name, row_masses):
 @pytest.mark.parametrize("n_components", [1, 2, 3])
 def test_fused_terms_equal_plain_ones(name, n_components):
     term, positions = terms_of(matrix_of())[name], cells(n_components=n_components)
-    found, expected = term(positions.float(), value=True), term(positions, value=True)
+    found, expected = term(View.whole(positions.float()), value=True), term(View.whole(positions), value=True)
     assert _truth.relative(found.gradient, expected.gradient) < 2e-6
     assert abs(float(found.value) / float(expected.value) - 1) < 1e-6
 
@@ -182,7 +183,7 @@ def test_expected_contrast_is_the_sum_over_all_pairs(row_masses, counted):
     counts = 1 + torch.arange(N).double() % 3 if counted else None
     row_mass = matrix.row_mass * (1 if counts is None else counts)
     term = ExpectedContrast(plan_of(potential), row_mass, 1.0, 5.0, counts)
-    force = term(positions, value=True)
+    force = term(View.whole(positions), value=True)
     value = potential.value(torch.from_numpy(_truth.sq_distances(positions, positions))).fill_diagonal_(0).numpy()
     weights = np.ones(N) if counts is None else counts.numpy()
     expected = 5 / (weights.sum() - 1) * (row_mass.double().numpy() @ value @ weights)
@@ -194,12 +195,12 @@ def test_expected_contrast_is_the_sum_over_all_pairs(row_masses, counted):
 def test_drawn_contrast_is_the_expected_one_in_the_mean(potential):
     """2 000 draws: loss and all coordinates of the force within 4 standard errors of the sum over all pairs."""
     matrix, positions, m = matrix_of(row_masses="uneven"), cells(), 5
-    expected = ExpectedContrast(plan_of(potential), matrix.row_mass, 1.0, m)(positions, value=True)
+    expected = ExpectedContrast(plan_of(potential), matrix.row_mass, 1.0, m)(View.whole(positions), value=True)
     found = []
     for seed in range(200):
         term = DrawnContrast(potential, matrix.row_mass, 1.0, drawn_pairs(N, m, seed, CPU))
         for step in range(10):
-            force = term.at(positions, step)(positions, value=True)
+            force = term.at(View.whole(positions), step)(View.whole(positions), value=True)
             found.append(np.append(force.gradient.numpy().ravel(), float(force.value)))
     truth = np.append(expected.gradient.numpy().ravel(), float(expected.value))
     error = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
@@ -222,9 +223,9 @@ def brute_force_info(matrix, positions, m, with_positive):
 @pytest.mark.parametrize(("n", "m"), [(6, 1), (8, 4), (8, 7)])
 def test_info_nce_is_its_expectation_in_the_mean(n, m, with_positive):
     matrix, positions = matrix_of(n), cells(n)
-    edges = Edges(matrix, StudentT())
+    edges, view = Edges(matrix, StudentT()), View.whole(positions)
     values = [
-        float(InfoNCE(edges, drawn_pairs(n, m, seed, CPU), with_positive).at(positions, 1)(positions, value=True).value)
+        float(InfoNCE(edges, drawn_pairs(n, m, seed, CPU), with_positive).at(view, 1)(view, value=True).value)
         for seed in range(2000)
     ]
     error = np.std(values, ddof=1) / np.sqrt(len(values))
@@ -236,11 +237,11 @@ def test_info_nce_approaches_the_row_partition():
     """With all others as negatives and no positive it is the partition of SNE; the fewer, the farther from it."""
     n, matrix, positions = 200, matrix_of(200), cells(200)
     edges, row_mass = Edges(matrix, StudentT()), matrix.row_sums()
-    limit = RowPartition(StudentT(), row_mass, matrix.total)(positions, value=True)
+    limit = RowPartition(StudentT(), row_mass, matrix.total)(View.whole(positions), value=True)
     away, forces = [], []
     for m in (1, 5, 25, 100, n - 1):
         found = [
-            InfoNCE(edges, drawn_pairs(n, m, seed, CPU), with_positive=False)(positions, value=True)
+            InfoNCE(edges, drawn_pairs(n, m, seed, CPU), with_positive=False)(View.whole(positions), value=True)
             for seed in range(30)
         ]
         away.append(abs(np.mean([float(force.value) for force in found]) + np.log((n - 1) / m) - float(limit.value)))
@@ -257,7 +258,7 @@ def test_positive_matters_less_the_more_negatives():
     gaps = []
     for m in (2, 20, 199):
         pairs = drawn_pairs(200, m, 0, CPU)
-        one, other = (InfoNCE(edges, pairs, each)(positions, value=True).gradient for each in (True, False))
+        one, other = (InfoNCE(edges, pairs, each)(View.whole(positions), value=True).gradient for each in (True, False))
         gaps.append(_truth.relative(one, other))
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 0.1
@@ -268,13 +269,13 @@ def test_noise_of_nce_goes_to_the_least_loss():
     positions = cells()
     term = terms_of(matrix_of())["nce"]
     candidates = np.linspace(-6, 4, 501)
-    losses = [float(replace(term, log_noise=x)(positions, value=True).value) for x in candidates]
+    losses = [float(replace(term, log_noise=x)(View.whole(positions), value=True).value) for x in candidates]
     best = candidates[np.argmin(losses)]
     assert -5 < best < 3
     for start in (-15.0, 12.0):
         found = replace(term, log_noise=start)
         for _ in range(60):
-            found = found.at(positions, 0)
+            found = found.at(View.whole(positions), 0)
         assert found.log_noise == pytest.approx(best, abs=2e-2)
 
 
@@ -412,7 +413,7 @@ def test_value_is_added_up_in_fixed_order():
     values = []
     for n_jobs in (1, 2):
         with backend.session(n_jobs):
-            values.append([float(term(positions, value=True).value) for term in terms_of(matrix).values()])
+            values.append([float(term(View.whole(positions), value=True).value) for term in terms_of(matrix).values()])
     assert values[0] == values[1]
     assert float(reductions.total(matrix.weights)) == pytest.approx(1.0)
 
@@ -431,7 +432,7 @@ def test_expected_contrast_on_the_grid_is_the_exact_one(potential, bound, span):
     n = 2000
     positions = torch.from_numpy(np.random.default_rng(0).uniform(-span / 2, span / 2, (n, 2)))
     rest = (torch.full((n,), 1 / n), 1.0, 5.0)
-    exact = ExpectedContrast(plan_of(potential), *rest)(positions, value=True)
-    found = ExpectedContrast(plan_of(potential, torch.float32, "fft"), *rest)(positions.float(), value=True)
+    exact = ExpectedContrast(plan_of(potential), *rest)(View.whole(positions), value=True)
+    found = ExpectedContrast(plan_of(potential, torch.float32, "fft"), *rest)(View.whole(positions.float()), value=True)
     assert _truth.relative(found.gradient, exact.gradient) < bound
     assert float(found.value) == pytest.approx(float(exact.value), rel=1e-4)

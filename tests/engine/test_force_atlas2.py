@@ -18,6 +18,7 @@ from sc_nembed.engine.presets import force_atlas2 as preset
 from sc_nembed.engine.presets._force_atlas2 import SOFTENING, edge_length
 from sc_nembed.engine.presets.method import Inputs, Sums
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, _spacing
+from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -69,7 +70,7 @@ def test_forces_are_those_of_forceatlas2_up_to_one_factor(ratio, gravity, n_comp
     points = 1e5 * np.random.default_rng(1).normal(size=(N, n_components))  # far apart: nothing is softened
     terms = objective(affinity(weights), n_components, scaling_ratio=ratio, gravity=gravity)
     for name, expected in forces(weights, points, ratio, gravity).items():
-        found = terms[name](torch.from_numpy(points), value=False).gradient
+        found = terms[name](View.whole(torch.from_numpy(points)), value=False).gradient
         assert _truth.relative(-weights.sum() / 4 * found, expected) <= (1e-6 if name == "attraction" else 1e-4)
 
 
@@ -80,11 +81,13 @@ def test_gradients_equal_finite_differences(n_components):
     points[3] = points[4]  # two cells that meet, and one at the origin
     points[5] = 0
     for term in objective(matrix, n_components).values():
-        force, expected = term(points, value=True), np.empty((N, n_components))
+        force, expected = term(View.whole(points), value=True), np.empty((N, n_components))
         for entry in np.ndindex(expected.shape):
             moved = torch.zeros_like(points)
             moved[entry] = 1e-4
-            expected[entry] = (term(points + moved, value=True).value - term(points - moved, value=True).value) / 2e-4
+            expected[entry] = (
+                term(View.whole(points + moved), value=True).value - term(View.whole(points - moved), value=True).value
+            ) / 2e-4
         assert _truth.relative(force.gradient, expected) <= 1e-6
         assert (force.curvature > 0).all()
 
@@ -99,7 +102,7 @@ def test_values_are_the_energies_of_the_forces():
         "gravity": (mass * np.linalg.norm(points, axis=1)).sum(),
     }
     for name, term in objective(affinity(weights)).items():
-        found = term(torch.from_numpy(points), value=True).value * weights.sum() / 4
+        found = term(View.whole(torch.from_numpy(points)), value=True).value * weights.sum() / 4
         assert float(found) == pytest.approx(expected[name], rel=1e-5)
 
 

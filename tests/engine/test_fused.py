@@ -27,6 +27,7 @@ from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
 from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum import _splines as splines
 from sc_nembed.engine.terms import Attraction, Force, Partition
+from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -61,16 +62,18 @@ def plan(name: str, dtype, n_components: int = 2, dof: float = 1.0):
 
 
 def attraction(dtype, n, n_components, dof):
-    return _of(Attraction(ring_matrix(n), StudentT(dof))(points(n, n_components, dtype), value=True))
+    return _of(Attraction(ring_matrix(n), StudentT(dof))(View.whole(points(n, n_components, dtype)), value=True))
 
 
 def repulsion(dtype, n, n_components, dof):
-    return _of(Partition(plan("torch", dtype, n_components, dof), 1.0)(points(n, n_components, dtype), value=True))
+    return _of(
+        Partition(plan("torch", dtype, n_components, dof), 1.0)(View.whole(points(n, n_components, dtype)), value=True)
+    )
 
 
 def repulsion_on_the_grid(dtype, n, n_components, dof):
     cloud = points(n, n_components, dtype, scale=SCALE[n_components])
-    return _of(Partition(plan("fft", dtype, n_components, dof), 1.0)(cloud, value=True))
+    return _of(Partition(plan("fft", dtype, n_components, dof), 1.0)(View.whole(cloud), value=True))
 
 
 def _of(force: Force) -> dict[str, torch.Tensor]:
@@ -133,7 +136,7 @@ def step_with_attraction(dtype, n, n_components, dof):
         terms = {"attraction": term, "repulsion": two}
         spared = dtype == torch.float32 and n_components == 2
         assert tuple(optimizer.spares(terms, positions)) == (("attraction",) if spared else ())
-        forces = [(1.5, term if spared else term(positions, value=False)), (0.3, two)]
+        forces = [(1.5, term if spared else term(View.whole(positions), value=False)), (0.3, two)]
         positions, state = optimizer.step(positions, forces, state, {"lr": 1.3, "momentum": 0.9})
     velocity, span = state
     return {"positions": positions, "velocity": velocity, "span": torch.tensor(span)}

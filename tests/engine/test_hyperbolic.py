@@ -18,6 +18,7 @@ from sc_nembed.engine.optimize.schedule import Phase, unroll
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import cosne
 from sc_nembed.engine.terms import Force, HyperbolicAttraction, HyperbolicPartition, NormTerm
+from sc_nembed.engine.view import View
 
 from . import _truth
 
@@ -182,10 +183,10 @@ def test_gradients_and_values_equal_finite_differences_and_brute_force(n_compone
     # q is 1 at distance 0, γ times that of the paper; the sum of the two losses is the same
     more = {"attraction": -np.log(GAMMA) * p.sum(), "repulsion": np.log(GAMMA) * p.sum(), "norm": 0.0}
     for name, (term, loss) in terms.items():
-        found = term(torch.from_numpy(z), value=True)
+        found = term(View.whole(torch.from_numpy(z)), value=True)
         assert float(found.value) - more[name] == pytest.approx(loss(z), rel=1e-6), name
         assert found.curvature is None
-        assert term(torch.from_numpy(z), value=False).value is None
+        assert term(View.whole(torch.from_numpy(z)), value=False).value is None
         expected = np.empty_like(z)
         for entry in np.ndindex(z.shape):
             moved = np.zeros_like(z)
@@ -202,7 +203,7 @@ def test_float32_equals_float64(n_components, largest):
     z[1] = z[0]
     z[3] = 0
     for term in (HyperbolicAttraction(matrix, GAMMA), HyperbolicPartition(GAMMA, matrix.total)):
-        found, expected = (term(part, value=True) for part in (z, z.double()))
+        found, expected = (term(View.whole(part), value=True) for part in (z, z.double()))
         assert found.gradient.dtype == torch.float32
         assert _truth.relative(found.gradient, expected.gradient) <= 2e-5
         assert float(found.value) == pytest.approx(float(expected.value), rel=2e-6, abs=1e-6)
@@ -219,7 +220,7 @@ def test_a_row_that_stands_for_several_cells_counts_them(dtype):
         (HyperbolicPartition(GAMMA, 1.0, counts.to(dtype)), HyperbolicPartition(GAMMA, 1.0)),
         (NormTerm(sq_norms, counts.to(dtype)), NormTerm(sq_norms[which])),
     ):
-        found, expected = merged(z, value=True), apart(z[which], value=True)
+        found, expected = merged(View.whole(z), value=True), apart(View.whole(z[which]), value=True)
         assert float(found.value) == pytest.approx(float(expected.value), rel=1e-6)
         summed = torch.zeros_like(z).index_add_(0, torch.from_numpy(which), expected.gradient)
         assert _truth.relative(found.gradient, summed) <= 1e-5

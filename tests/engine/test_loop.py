@@ -20,6 +20,7 @@ from sc_nembed.engine.presets import normalized as objective_of_runs
 from sc_nembed.engine.presets import tsne
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, Force, Partition, Term
+from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -235,9 +236,9 @@ class Explodes(Term):
     def __init__(self, term, at, value=np.inf):
         self.term, self.failing, self.value, self.calls = term, set(at), value, 0
 
-    def __call__(self, positions, *, value):
+    def __call__(self, view, *, value):
         self.calls += 1
-        force = self.term(positions, value=value)
+        force = self.term(view, value=value)
         return (
             Force(force.gradient, torch.tensor(self.value), force.curvature)
             if value and self.calls in self.failing
@@ -288,7 +289,7 @@ def test_going_back_restores_the_optimizer(matrix, optimizer):
     first = optimize(some_state(), rules(objective(matrix), optimizer=made), phases(20, 1.0, momentum), final=False)
     expected, kept = first.positions.clone(), made.copy(first.optimizer)
     for _ in range(20):
-        forces = [(1.0, term(expected, value=False)) for term in objective(matrix).values()]
+        forces = [(1.0, term(View.whole(expected), value=False)) for term in objective(matrix).values()]
         expected, kept = made.step(expected, forces, kept, {"lr": 0.5, "momentum": momentum})
     torch.testing.assert_close(exploded.positions, expected, rtol=1e-5, atol=1e-6)
 
@@ -357,11 +358,11 @@ class Interrupts(Term):
     def __init__(self, term, at):
         self.term, self.failing, self.calls = term, set(at), 0
 
-    def __call__(self, positions, *, value):
+    def __call__(self, view, *, value):
         self.calls += 1
         if self.calls in self.failing:
             raise KeyboardInterrupt
-        return self.term(positions, value=value)
+        return self.term(view, value=value)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from sc_nembed.engine.presets import localmap, pacmap, resolve_method, tsne
 from sc_nembed.engine.presets.method import Inputs, Sums
 from sc_nembed.engine.terms import Force, PairSum, nearby_pair_sum, partners
 from sc_nembed.engine.terms.pair_potential import LocalPull, Pull, Push
+from sc_nembed.engine.view import View
 
 from . import _truth
 
@@ -85,11 +86,11 @@ def test_slope_of_a_potential_is_its_derivative(potential):
 def test_fused_sum_over_pairs_equals_plain(potential, n_components, n):
     matrix = UniformAffinity()(KnnGraph(some_partners(n, 6), torch.ones(n, 6)))  # weights that differ
     positions = cloud(n, n_components, 4.0)
-    found, expected = (PairSum(matrix, potential)(positions.to(dtype), value=True) for dtype in DTYPES)
+    found, expected = (PairSum(matrix, potential)(View.whole(positions.to(dtype)), value=True) for dtype in DTYPES)
     assert found.gradient.dtype == torch.float32
     assert _truth.relative(found.gradient, expected.gradient) <= 1e-5
     assert _truth.relative(found.value, expected.value) <= 1e-5
-    assert torch.equal(PairSum(matrix, potential)(positions, value=False).gradient, found.gradient)
+    assert torch.equal(PairSum(matrix, potential)(View.whole(positions), value=False).gradient, found.gradient)
     assert found.curvature is expected.curvature is None
 
 
@@ -97,11 +98,11 @@ def test_fused_sum_over_pairs_equals_plain(potential, n_components, n):
 @pytest.mark.parametrize("potential", POTENTIALS, ids=str)
 def test_gradient_of_a_sum_over_pairs_is_that_of_its_value(potential, n_components):
     """The value is summed here over the list of pairs, each once; its derivative by autograd."""
-    others, positions = some_partners(30, 7), cloud(30, n_components, 3.0).double().requires_grad_()
-    rows, columns = torch.from_numpy(listed(others)).long().T
+    table, positions = some_partners(30, 7), cloud(30, n_components, 3.0).double().requires_grad_()
+    rows, columns = torch.from_numpy(listed(table)).long().T
     value = potential.value((positions[rows] - positions[columns]).square().sum(1)).sum()
     (gradient,) = torch.autograd.grad(value, positions)
-    force = PairSum(partners.both_ends(others), potential)(positions.detach(), value=True)
+    force = PairSum(partners.both_ends(table), potential)(View.whole(positions.detach()), value=True)
     assert _truth.relative(force.gradient, gradient) <= 1e-12
     assert float(force.value) == pytest.approx(float(value.detach()), rel=1e-12)
 
@@ -135,10 +136,10 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
     tables = [some_partners(200, k, seed) for seed, k in enumerate((10, 5, 20))]
     near = LocalPull(10.0, 6.0) if method == "localmap" else Pull(10.0)
     sums = [
-        PairSum(partners.both_ends(others), potential)
-        for others, potential in zip(tables, (near, Pull(10_000.0), Push()), strict=True)
+        PairSum(partners.both_ends(table), potential)
+        for table, potential in zip(tables, (near, Pull(10_000.0), Push()), strict=True)
     ]
-    forces = [term(positions.to(dtype), value=True) for term in sums]
+    forces = [term(View.whole(positions.to(dtype)), value=True) for term in sums]
     gradient, loss = of_the_authors(positions, *tables, weights, 6.0 if method == "localmap" else None)
     found = sum(weight * force.gradient for weight, force in zip(weights, forces, strict=True))
     assert _truth.relative(found, gradient) <= 1e-5
@@ -152,12 +153,12 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
 
 @pytest.mark.parametrize(("n", "k"), [(7, 3), (3000, 20)])
 def test_both_ends_list_every_pair_as_often_as_it_is_there(n, k):
-    others = some_partners(n, k)
-    matrix = partners.both_ends(others)
-    np.testing.assert_array_equal(_truth.dense(matrix), counted(others))
-    indptr, indices = partners._mirrored_plain(others)
+    table = some_partners(n, k)
+    matrix = partners.both_ends(table)
+    np.testing.assert_array_equal(_truth.dense(matrix), counted(table))
+    indptr, indices = partners._mirrored_plain(table)
     assert torch.equal(indptr, matrix.indptr)
-    np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(others))
+    np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(table))
     assert matrix.total == 2 * n * k
 
 
@@ -252,7 +253,7 @@ def test_nearby_partner_is_the_first_of_a_hundred_draws_that_fits_or_the_one_bef
     n, k, distance = 300, 6, 2.0 if n_components < 3 else 4.0
     directed = PACMAPAffinity(6)(nearest_neighbors(cloud(n, 4), 56), symmetric=False)
     before, positions = partners.far(directed, k, seed=1), lattice(n, n_components)
-    found = partners.nearby(before, directed, positions.to(dtype), distance, seed=1, step=211)
+    found = partners.nearby(before, directed, View.whole(positions.to(dtype)), distance, seed=1, step=211)
     assert found.dtype == torch.int32
     key, kept = counter_rng.key_of(1, 211), 0
     fits = _truth.sq_distances(positions, positions) <= distance**2
@@ -272,14 +273,16 @@ def test_nearby_pairs_are_drawn_when_the_authors_draw_them():
     directed = PACMAPAffinity(6)(nearest_neighbors(cloud(n, 4), 56), symmetric=False)
     term, steps = nearby_pair_sum(partners.far(directed, 5, 0), Push(), directed, 1.0, 200, 0), []
     for done in range(451):
-        after = term.at(positions, done)
+        after = term.at(View.whole(positions), done)
         if after is not term:
             steps.append(done - 1)
             assert not torch.equal(after.partners, term.partners)
-            force = after(positions, value=True)
-            alone = PairSum(partners.both_ends(after.partners), Push())(positions, value=True)
+            force = after(View.whole(positions), value=True)
+            alone = PairSum(partners.both_ends(after.partners), Push())(View.whole(positions), value=True)
             assert torch.equal(force.gradient, alone.gradient)
-            assert torch.equal(after.at(positions, done).partners, after.partners)  # going back draws the same
+            assert torch.equal(
+                after.at(View.whole(positions), done).partners, after.partners
+            )  # going back draws the same
         term = after
     assert steps == [itr for itr in range(450) if itr > 200 and itr % 10 == 0]
 

@@ -21,6 +21,7 @@ from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import localmap, pacmap, sne, tsne, umap
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, ExpectedRepulsion, Mass, Partition, RowPartition
+from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 N_JOBS = (1, 2, 8)
@@ -67,7 +68,7 @@ def stages(cells: torch.Tensor, n_jobs: int, method: str) -> dict[str, str]:
                 world=SERIAL,
             )
             for term in (Attraction(matrix, StudentT()), Partition(plan, 1.0)):
-                force = term(start, value=True)
+                force = term(View.whole(start), value=True)
                 found[f"{type(term).__name__} {name}"] = bits(force.gradient, force.curvature, force.value)
     return found
 
@@ -122,7 +123,7 @@ def term_bits(cells: torch.Tensor, n_jobs: int) -> dict[str, str]:
                 repulsion = plan(RationalRepulsion(1.577, 0.895), name)
                 terms[f"ExpectedRepulsion {name}"] = ExpectedRepulsion(repulsion, matrix.row_sums(), 5.0, counts)
             for name, term in terms.items():
-                force = term(start, value=True)
+                force = term(View.whole(start), value=True)
                 found[f"{name}, counts {counts is not None}"] = bits(force.gradient, force.curvature, force.value)
     return found
 

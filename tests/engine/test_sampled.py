@@ -18,6 +18,7 @@ from sc_nembed.engine.optimize.sampled import SampledEpochs
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import umap
 from sc_nembed.engine.terms import Attraction
+from sc_nembed.engine.view import View
 
 from . import _truth
 
@@ -233,7 +234,7 @@ def test_attraction_is_on_average_that_of_the_term():
     weights, start = some_weights(60, eighths=True), cells(60).double()
     epochs, rate = sampler(weights), 1e-9
     moved = sum(run(epochs, start, 1, rate=rate, repel=0.0, first=n) - start for n in range(8)) / (8 * rate)
-    force = Attraction(matrix_of(weights), Rational(A, B, clip=4.0))(start, value=False)
+    force = Attraction(matrix_of(weights), Rational(A, B, clip=4.0))(View.whole(start), value=False)
     assert _truth.relative(-moved, force.gradient) <= 1e-6
 
 

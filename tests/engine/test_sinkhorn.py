@@ -19,6 +19,7 @@ from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import affinity_matcher, neighbor_embedding, tsnekhorn
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, SinkhornPartition
+from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -73,7 +74,7 @@ def term_of(kernel, p: np.ndarray, n_components: int = 2, counts=None, dtype=tor
 
 def converged(term: SinkhornPartition, positions: torch.Tensor) -> SinkhornPartition:
     for step in range(60):
-        term = term.at(positions, step)
+        term = term.at(View.whole(positions), step)
     return term
 
 
@@ -89,10 +90,8 @@ def test_gradient_equals_finite_differences_of_the_divergence(n_components, kern
         moved[entry] = step
         expected = (kl_by_hand(kernel, p, positions + moved) - kl_by_hand(kernel, p, positions - moved)) / (2 * step)
         points = torch.from_numpy(positions)
-        term = converged(term_of(kernel, p, n_components), points)
-        gradient = (
-            term(points, value=False).gradient + Attraction(matrix, kernel)(points, value=False).gradient
-        )  # fmt: skip
+        term, view = converged(term_of(kernel, p, n_components), points), View.whole(points)
+        gradient = term(view, value=False).gradient + Attraction(matrix, kernel)(view, value=False).gradient
         assert float(gradient[entry]) == pytest.approx(expected, rel=1e-5, abs=1e-8)
 
 
@@ -101,7 +100,9 @@ def test_value_makes_the_loss_the_divergence(kernel):
     matrix, positions = PrecomputedAffinity(some_p())(), some_positions(2)
     p, points = _truth.dense(matrix), torch.from_numpy(positions)
     term = converged(term_of(kernel, p), points)
-    loss = float(Attraction(matrix, kernel)(points, value=True).value + term(points, value=True).value)
+    loss = float(
+        Attraction(matrix, kernel)(View.whole(points), value=True).value + term(View.whole(points), value=True).value
+    )
     assert loss + (p[p > 0] * np.log(p[p > 0])).sum() == pytest.approx(kl_by_hand(kernel, p, positions), rel=1e-10)
     q = np.exp(log_kernel(kernel, positions) + term.log_scale.numpy()[:, None] + term.log_scale.numpy())
     np.testing.assert_allclose(q.sum(1), p.sum(1), rtol=1e-10)
@@ -112,14 +113,14 @@ def test_a_step_leaves_a_fortieth_of_the_error_and_the_term_as_it_was():
     exact = converged(term_of(StudentT(), p), positions)
     near = replace(exact, log_scale=exact.log_scale + 0.05 * torch.from_numpy(np.random.default_rng(2).normal(size=N)))
     before = near.log_scale.clone()
-    after = near.at(positions, 5).log_scale - exact.log_scale
+    after = near.at(View.whole(positions), 5).log_scale - exact.log_scale
     assert after.abs().max() < (before - exact.log_scale).abs().max() / 40
     assert torch.equal(near.log_scale, before)
 
 
 def test_curvature_is_four_fifths_of_the_row_sums():
     p, positions = some_p(), torch.from_numpy(some_positions(2))
-    force = term_of(StudentT(), p)(positions, value=False)  # which finds its f by itself
+    force = term_of(StudentT(), p)(View.whole(positions), value=False)  # which finds its f by itself
     np.testing.assert_allclose(force.curvature, 0.8 * p.sum(1))
     assert force.value is None
 
@@ -132,7 +133,7 @@ def test_a_row_that_stands_for_several_cells_counts_them():
     merged = converged(term_of(StudentT(), p, counts=counts), positions)
     apart = converged(replace(term_of(StudentT(), p), row_sums=torch.from_numpy(each)), positions[which])
     np.testing.assert_allclose(merged.log_scale[which], apart.log_scale, atol=1e-10)
-    found, expected = (term(z, value=True) for term, z in ((merged, positions), (apart, positions[which])))
+    found, expected = (term(View.whole(z), value=True) for term, z in ((merged, positions), (apart, positions[which])))
     assert float(found.value) == pytest.approx(float(expected.value), rel=1e-10)
     summed = torch.zeros_like(positions).index_add_(0, torch.from_numpy(which), expected.gradient)
     assert _truth.relative(found.gradient, summed) <= 1e-10
@@ -178,8 +179,8 @@ def test_matcher_with_cross_entropy_has_the_gradient_of_the_term():
     log_q = StudentAffinity(normalization="sinkhorn").resolve().log_matrix(leaf)
     (expected,) = torch.autograd.grad(-(torch.from_numpy(p)[others] * log_q[others]).sum(), leaf)
     points, matrix = leaf.detach(), PrecomputedAffinity(p)()
-    found = converged(term_of(StudentT(), p), points)(points, value=False).gradient
-    found = found + Attraction(matrix, StudentT())(points, value=False).gradient
+    found = converged(term_of(StudentT(), p), points)(View.whole(points), value=False).gradient
+    found = found + Attraction(matrix, StudentT())(View.whole(points), value=False).gradient
     assert _truth.relative(found, expected) <= 1e-5  # P in float32
 
 

@@ -11,6 +11,7 @@ from sc_nembed.engine.optimize.optimizer import weighted_sum
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.radial_sum import _spacing as spacings
 from sc_nembed.engine.terms import Attraction, Autograd, ExpectedRepulsion, Mass, Partition, RowPartition
+from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
@@ -39,7 +40,7 @@ def objective(matrix, dof: float = 1.0, *, name: str = "torch", n_components: in
 
 
 def forces(terms, positions):
-    return {name: term(positions, value=True) for name, term in terms.items()}
+    return {name: term(View.whole(positions), value=True) for name, term in terms.items()}
 
 
 def gradient(terms, positions):
@@ -111,7 +112,7 @@ def test_curvature_bounds_the_attraction_along_any_direction():
     matrix, positions = some_matrix(), some_positions(2, scale=0.5)
     affinity = _truth.dense(matrix)
     term = objective(matrix)["attraction"]
-    force = term(positions, value=True)
+    force = term(View.whole(positions), value=True)
     attraction = lambda z: -(affinity * np.log(_truth.student(_truth.sq_distances(z, z)))).sum()  # noqa: E731
     for cell in range(N):
         moved = positions.clone()
@@ -129,7 +130,7 @@ def test_total_weighs_the_partition_of_affinities_that_do_not_sum_to_one(name):
     )
     matrix, positions = UMAPAffinity(9)(graph), some_positions(2)
     assert matrix.total > 2
-    force = objective(matrix, name=name)["repulsion"](positions, value=True)
+    force = objective(matrix, name=name)["repulsion"](View.whole(positions), value=True)
     mass, push = _truth.radial_sum(positions, positions, 0)
     assert float(force.value) == pytest.approx(matrix.total * np.log(mass.sum()), rel=1e-4)
     assert _truth.relative(force.gradient, 4 * matrix.total * push / mass.sum()) <= 1e-2
@@ -139,7 +140,7 @@ def test_total_weighs_the_partition_of_affinities_that_do_not_sum_to_one(name):
 def test_value_is_left_out_unless_asked_for(dtype):
     terms = objective(some_matrix(), dtype=dtype)
     for term in terms.values():
-        without, with_value = (term(some_positions(2).to(dtype), value=asked) for asked in (False, True))
+        without, with_value = (term(View.whole(some_positions(2).to(dtype)), value=asked) for asked in (False, True))
         assert without.value is None
         assert with_value.value.ndim == 0
         assert torch.equal(without.gradient, with_value.gradient)
@@ -227,7 +228,7 @@ def true_repulsion(kind, kernel, positions, row_mass, counts):
 @pytest.mark.parametrize("n_components", [1, 2, 3])
 def test_repulsion_equals_brute_force_and_autograd(n_components, kind, kernel, counted):
     positions, (row_mass, counts) = some_positions(n_components), some_masses(N, counted)
-    force = repulsion(kind, kernel, row_mass, counts, n_components=n_components)(positions, value=True)
+    force = repulsion(kind, kernel, row_mass, counts, n_components=n_components)(View.whole(positions), value=True)
     value, gradient = true_repulsion(kind, kernel, positions, row_mass, counts)
     assert float(force.value) == pytest.approx(float(value), rel=1e-10)
     assert _truth.relative(force.gradient, gradient) <= 1e-10
@@ -240,9 +241,9 @@ def test_repulsion_is_the_gradient_of_its_own_value(kind, kernel, counted):
     """By finite differences along three directions."""
     positions, step = some_positions(2), 1e-5
     term = repulsion(kind, kernel, *some_masses(N, counted))
-    force = term(positions, value=False)
+    force = term(View.whole(positions), value=False)
     for direction in torch.from_numpy(np.random.default_rng(7).normal(size=(3, N, 2))):
-        ends = (term(positions + sign * step * direction, value=True).value for sign in (1, -1))
+        ends = (term(View.whole(positions + sign * step * direction), value=True).value for sign in (1, -1))
         expected = float(next(ends) - next(ends)) / (2 * step)
         assert float((force.gradient * direction).sum()) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
@@ -256,14 +257,14 @@ def test_attraction_equals_autograd(n_components, kernel):
     sq_dist = torch.where(itself, 1.0, (leaf[:, None] - leaf).square().sum(2))
     value = -(affinity * log_q(sq_dist).masked_fill(itself, 0.0)).sum()
     (gradient,) = torch.autograd.grad(value, leaf)
-    force = Attraction(matrix, kernel)(leaf.detach(), value=True)
+    force = Attraction(matrix, kernel)(View.whole(leaf.detach()), value=True)
     assert float(force.value) == pytest.approx(float(value.detach()), rel=1e-12)
     assert _truth.relative(force.gradient, gradient) <= 1e-12
 
 
 def test_attraction_is_the_clipped_force_of_each_edge_added_up():
     matrix, positions = some_matrix(), some_positions(2, scale=0.2)
-    force = Attraction(matrix, Rational(100.0, 1.0, clip=4.0))(positions, value=False)
+    force = Attraction(matrix, Rational(100.0, 1.0, clip=4.0))(View.whole(positions), value=False)
     difference = positions.numpy()[:, None] - positions.numpy()
     distance = np.linalg.norm(difference, axis=2) + np.eye(N)
     strength = np.minimum(200 * distance / (1 + 100 * distance**2), 4)  # −2 r d log q / du
@@ -280,7 +281,7 @@ def test_fused_repulsion_equals_plain(n_components, kind, kernel, counted):
     """float32, through the numba twins, against torch in float64."""
     cloud, (row_mass, counts) = some_positions(n_components, 300).float(), some_masses(300, counted)
     single, double = (
-        repulsion(kind, kernel, row_mass, counts, dtype, n_components)(cloud.to(dtype), value=True)
+        repulsion(kind, kernel, row_mass, counts, dtype, n_components)(View.whole(cloud.to(dtype)), value=True)
         for dtype in PRECISIONS
     )
     assert (single.gradient.dtype, single.gradient.shape) == (torch.float32, cloud.shape)
@@ -296,7 +297,7 @@ def test_fused_repulsion_equals_plain(n_components, kind, kernel, counted):
 def test_fused_attraction_equals_plain(n_components, kernel):
     term, cloud = Attraction(some_matrix(300, density=0.05), kernel), some_positions(n_components, 300).float()
     cloud[7] = cloud[8] = cloud[9]
-    single, double = (term(cloud.to(dtype), value=True) for dtype in PRECISIONS)
+    single, double = (term(View.whole(cloud.to(dtype)), value=True) for dtype in PRECISIONS)
     for part in ("gradient", "curvature", "value"):
         assert _truth.relative(getattr(single, part), getattr(double, part)) <= 1e-5, part
 
@@ -311,7 +312,7 @@ def test_rows_of_cells_far_from_all_others_are_right(dtype, n_components, kernel
     cloud[11:14, 0] = torch.tensor([40.0, -40.0, -40.5])
     if counted:
         counts[11:14] = torch.tensor([1.0, 1.0, 3.0])
-    force = repulsion("row", kernel, row_mass, counts, dtype, n_components)(cloud.to(dtype), value=True)
+    force = repulsion("row", kernel, row_mass, counts, dtype, n_components)(View.whole(cloud.to(dtype)), value=True)
     value, gradient = true_repulsion("row", kernel, cloud, row_mass, counts)
     tolerance = (
         1e-3 if dtype == torch.float32 else 1e-10
@@ -329,8 +330,8 @@ def test_counts_stand_for_repeated_rows(dtype, kind, kernel):
     """At one place each: the same value, and the sum of the gradients and curvatures over the copies."""
     positions, (row_mass, counts) = some_positions(2).to(dtype), some_masses(N, counted=True)
     row = repeated(counts, N)
-    merged = repulsion(kind, kernel, row_mass, counts, dtype)(positions, value=True)
-    apart = repulsion(kind, kernel, (row_mass / counts)[row], None, dtype)(positions[row], value=True)
+    merged = repulsion(kind, kernel, row_mass, counts, dtype)(View.whole(positions), value=True)
+    apart = repulsion(kind, kernel, (row_mass / counts)[row], None, dtype)(View.whole(positions[row]), value=True)
     tolerance = 1e-6 if dtype == torch.float64 else 2e-5  # q(0) of the rational kernel is 1 to 1e-7
     assert float(merged.value) == pytest.approx(float(apart.value), rel=tolerance)
     gradient = torch.zeros_like(positions).index_add_(0, row, apart.gradient)
@@ -351,7 +352,7 @@ def test_rows_by_radial_sums_equal_rows_by_logarithms(name, tolerance, n_compone
     kernel, positions = KERNELS[kernel][0], some_positions(n_components, 400, scale=NEAR[n_components])
     row_mass, counts = some_masses(400, counted)
     by_logarithms, by_plan = (
-        RowPartition(kernel, row_mass, 1.0, plan, counts)(positions, value=True)
+        RowPartition(kernel, row_mass, 1.0, plan, counts)(View.whole(positions), value=True)
         for plan in (None, plan_of(kernel, torch.float64, n_components, name=name))
     )
     assert _truth.relative(by_plan.gradient, by_logarithms.gradient) <= tolerance
@@ -365,7 +366,7 @@ def test_rows_too_small_for_a_radial_sum_stay_finite_and_leave_the_others_right(
     positions[11] = 40.0 * torch.eye(n_components)[0]
     kernel = Gaussian()
     by_logarithms, by_plan = (
-        RowPartition(kernel, row_mass.float(), 1.0, plan)(positions, value=True)
+        RowPartition(kernel, row_mass.float(), 1.0, plan)(View.whole(positions), value=True)
         for plan in (None, plan_of(kernel, torch.float32, n_components, name=name))
     )
     assert torch.isfinite(by_plan.gradient).all()
@@ -378,7 +379,7 @@ def test_rows_too_small_for_a_radial_sum_stay_finite_and_leave_the_others_right(
 def test_curvature_of_a_sum_that_is_not_normalised_grows_with_it():
     positions, (row_mass, counts) = some_positions(2), some_masses(N, counted=True)
     for given in (None, counts):
-        force = repulsion("none", "student 1", row_mass, given)(positions, value=False)
+        force = repulsion("none", "student 1", row_mass, given)(View.whole(positions), value=False)
         weights = np.ones(N) if given is None else given.numpy()
         mass, _ = _truth.radial_sum(positions, positions, 0, weights=weights)
         expected = 4 * weights * (mass + weights - 1) + 0.8 * float(row_mass.sum()) * weights / weights.sum()
@@ -388,14 +389,14 @@ def test_curvature_of_a_sum_that_is_not_normalised_grows_with_it():
 def test_any_differentiable_function_is_a_term():
     positions = some_positions(2)
     term = Autograd(lambda z: (z**3).sum())
-    force = term(positions, value=True)
+    force = term(View.whole(positions), value=True)
     torch.testing.assert_close(force.gradient, 3 * positions**2)
     assert float(force.value) == pytest.approx(float((positions**3).sum()))
     assert not force.value.requires_grad
     assert not positions.requires_grad
     assert force.curvature is None
     with torch.no_grad():
-        assert term(positions, value=False).value is None
+        assert term(View.whole(positions), value=False).value is None
 
 
 # --- UMAP ---
@@ -447,7 +448,7 @@ def test_expected_repulsion_equals_brute_force(n, scale, name, dtype, tolerance,
     positions, degree, (_, counts) = spread_out(n, scale), some_degrees(n), some_masses(n, counted)
     plan = plan_of(RationalRepulsion(a, b), dtype, name=name)
     term = ExpectedRepulsion(plan, degree.to(dtype), RATE, None if counts is None else counts.to(dtype))
-    force = term(positions.to(dtype), value=True)
+    force = term(View.whole(positions.to(dtype)), value=True)
     weights = np.ones(n) if counts is None else counts.numpy()
     value, push = umap_sums(a, b, positions, weights)
     per_cell = degree.numpy() * RATE / weights.sum()
@@ -465,7 +466,7 @@ def test_expected_repulsion_of_any_positions_in_any_dimension(n_components, a, b
     value, push = umap_sums(a, b, positions, np.ones(N))
     for dtype in PRECISIONS:
         plan = plan_of(RationalRepulsion(a, b), dtype, n_components)
-        force = ExpectedRepulsion(plan, degree.to(dtype), RATE)(positions.to(dtype), value=True)
+        force = ExpectedRepulsion(plan, degree.to(dtype), RATE)(View.whole(positions.to(dtype)), value=True)
         assert _truth.relative(force.gradient, -(degree.numpy() * RATE / N)[:, None] * push) <= 1e-5
         assert float(force.value) == pytest.approx(degree.numpy() * RATE / N @ value, rel=1e-5)
 
@@ -481,14 +482,14 @@ def test_force_of_umap_is_half_the_gradient_of_its_value_only_where_degrees_are_
         for entry in np.ndindex(tuple(positions.shape)):
             moved = torch.zeros_like(positions)
             moved[entry] = step
-            ends = [term(positions + sign * moved, value=True).value for sign in (1, -1)]
+            ends = [term(View.whole(positions + sign * moved), value=True).value for sign in (1, -1)]
             expected[entry] = (ends[0] - ends[1]) / (2 * step)
         return expected
 
     equal = ExpectedRepulsion(plan, torch.full((n,), 4.0, dtype=torch.float64), RATE)
-    assert _truth.relative(2 * equal(positions, value=False).gradient, gradient_of(equal)) <= 1e-6
+    assert _truth.relative(2 * equal(View.whole(positions), value=False).gradient, gradient_of(equal)) <= 1e-6
     different = ExpectedRepulsion(plan, some_degrees(n), RATE)
-    assert _truth.relative(2 * different(positions, value=False).gradient, gradient_of(different)) > 0.1
+    assert _truth.relative(2 * different(View.whole(positions), value=False).gradient, gradient_of(different)) > 0.1
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=["float32", "float64"])
@@ -496,8 +497,8 @@ def test_counts_of_umap_stand_for_repeated_rows(dtype):
     """The force on all copies together; the value leaves out what copies at one place cost each other, a constant."""
     potential, positions, (_, counts) = RationalRepulsion(*UMAPS[0]), spread_out(N, 0.6).to(dtype), some_masses(N, True)
     row, degree, plan = repeated(counts, N), some_degrees(N), plan_of(RationalRepulsion(*UMAPS[0]), dtype)
-    merged = ExpectedRepulsion(plan, degree.to(dtype), RATE, counts.to(dtype))(positions, value=True)
-    apart = ExpectedRepulsion(plan, (degree / counts)[row].to(dtype), RATE)(positions[row], value=True)
+    merged = ExpectedRepulsion(plan, degree.to(dtype), RATE, counts.to(dtype))(View.whole(positions), value=True)
+    apart = ExpectedRepulsion(plan, (degree / counts)[row].to(dtype), RATE)(View.whole(positions[row]), value=True)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     gradient = torch.zeros_like(positions).index_add_(0, row, apart.gradient)
     assert _truth.relative(merged.gradient, gradient) <= tolerance

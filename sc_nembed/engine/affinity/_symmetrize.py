@@ -24,15 +24,20 @@ def edges_of(graph: KnnGraph, weights: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return indptr, indices[valid], weights[valid]
 
 
-def directed(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, *, normalize: bool = True) -> AffinityMatrix:
-    """One-way weights as they are, scaled to sum 1 where `normalize`."""
-    n = len(indptr) - 1
+def directed(
+    indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, *, n_fixed: int | None = None, normalize: bool = True
+) -> AffinityMatrix:
+    """One-way weights as they are, scaled to sum 1 where `normalize`.
+
+    Of cells among themselves, or, with `n_fixed`, of new cells, the rows, and as many fixed ones, the columns.
+    """
+    n_rows = len(indptr) - 1
     running = np.concatenate([[0.0], np.cumsum(weights, dtype=np.float64)])
     row_mass, mass = np.diff(running[indptr]), running[-1]
     scale = 1 / mass if normalize and mass > 0 else 1.0
     return AffinityMatrix(
         torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(weights * np.float32(scale)),
-        n_rows=n, n_cols=n, first_row=0,
+        n_rows=n_rows, n_cols=n_rows if n_fixed is None else n_fixed, first_row=0 if n_fixed is None else None,
         row_mass=torch.from_numpy((row_mass * scale).astype(np.float32)), total=float(mass * scale),
     )  # fmt: skip
 

@@ -44,10 +44,16 @@ def _extreme(which: np.ufunc, points: np.ndarray) -> np.ndarray:
 
 def dot(left: Tensor, right: Tensor) -> float:
     """⟨left, right⟩ over all entries, in float64."""
+    return float(inner(left, right))
+
+
+def inner(left: Tensor, right: Tensor) -> Tensor:
+    """The same as a float64 0-d tensor on their device."""
     if left.device.type != "cpu":
-        return float((left.double() * right.double()).sum())
+        return (left.double() * right.double()).sum()
     left, right = backend.as_array(left), backend.as_array(right)
-    return _sum_of(lambda rows: np.multiply(left[rows], right[rows], dtype=np.float64), len(left))
+    found = _sum_of(lambda rows: np.multiply(left[rows], right[rows], dtype=np.float64), len(left))
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def norm(gradient: Tensor) -> float:

@@ -37,17 +37,17 @@ def free(sq_dist, shape):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, shape, first, gradient, curvature):
-    """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ; `positions` is (n,) uint64, a pair of float32 each.
+def attraction_2d(pull, cost, begin, end, indptr, indices, weights, mine, everyone, shape, first, gradient, curvature):
+    """Σ over the rows of −Σⱼ pᵢⱼ log qᵢⱼ; `mine` (m,) and `everyone` (n,) are uint64, a pair of float32 each.
 
     `gradient`, flat, and `curvature` begin with row `first`.
     """
     value = 0.0
     for i in range(begin, end):
-        x, y = coordinates(positions[i])
+        x, y = coordinates(mine[i])
         sum_x = sum_y = total = row = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = coordinates(positions[indices[edge]])
+            there_x, there_y = coordinates(everyone[indices[edge]])
             dx, dy = x - there_x, y - there_y
             sq_dist = dx * dx + dy * dy
             strength = weights[edge] * pull(sq_dist, shape)
@@ -63,45 +63,79 @@ def attraction_2d(pull, cost, begin, end, indptr, indices, weights, positions, s
 
 
 @kernel
-def student_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    attraction_2d(student_pull, free, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature)
-
-
-@kernel
-def gaussian_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    attraction_2d(gaussian_pull, free, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature)
-
-
-@kernel
-def rational_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature):
-    attraction_2d(rational_pull, free, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature)
-
-
-@kernel
-def student_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    partial[chunk] = attraction_2d(
-        student_pull, student_cost, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature
+def student_2d(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient, curvature):
+    attraction_2d(
+        student_pull, free, begin, end, indptr, indices, weights, mine, everyone, shape, 0, gradient, curvature
     )
 
 
 @kernel
-def gaussian_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    partial[chunk] = attraction_2d(
-        gaussian_pull, gaussian_cost, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature
+def gaussian_2d(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient, curvature):
+    attraction_2d(
+        gaussian_pull, free, begin, end, indptr, indices, weights, mine, everyone, shape, 0, gradient, curvature
     )
 
 
 @kernel
-def rational_valued_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient, curvature, partial):
-    partial[chunk] = attraction_2d(
-        rational_pull, rational_cost, begin, end, indptr, indices, weights, positions, shape, 0, gradient, curvature
+def rational_2d(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient, curvature):
+    attraction_2d(
+        rational_pull, free, begin, end, indptr, indices, weights, mine, everyone, shape, 0, gradient, curvature
     )
 
 
 @kernel
-def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, gradient, curvature):
-    """For positions (n, d); the gradient is flat."""
-    n_components = positions.shape[1]
+def student_valued_2d(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient, curvature, partial):
+    partial[chunk] = attraction_2d(
+        student_pull, student_cost, begin, end, indptr, indices, weights, mine, everyone, shape, 0, gradient, curvature
+    )
+
+
+@kernel
+def gaussian_valued_2d(
+    chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient, curvature, partial
+):
+    partial[chunk] = attraction_2d(
+        gaussian_pull,
+        gaussian_cost,
+        begin,
+        end,
+        indptr,
+        indices,
+        weights,
+        mine,
+        everyone,
+        shape,
+        0,
+        gradient,
+        curvature,
+    )
+
+
+@kernel
+def rational_valued_2d(
+    chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient, curvature, partial
+):
+    partial[chunk] = attraction_2d(
+        rational_pull,
+        rational_cost,
+        begin,
+        end,
+        indptr,
+        indices,
+        weights,
+        mine,
+        everyone,
+        shape,
+        0,
+        gradient,
+        curvature,
+    )
+
+
+@kernel
+def force_any_d(chunk, begin, end, indptr, indices, weights, mine, everyone, kind, shape, gradient, curvature):
+    """For positions (m, d) and (n, d); the gradient is flat."""
+    n_components = mine.shape[1]
     for i in range(begin, end):
         total, place = ZERO, i * n_components
         for d in range(n_components):
@@ -110,19 +144,19 @@ def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
             j = indices[edge]
             sq_dist = ZERO
             for d in range(n_components):
-                difference = positions[i, d] - positions[j, d]
+                difference = mine[i, d] - everyone[j, d]
                 sq_dist += difference * difference
             strength = FOUR * weights[edge] * pull_of(kind, sq_dist, shape)
             for d in range(n_components):
-                gradient[place + d] += strength * (positions[i, d] - positions[j, d])
+                gradient[place + d] += strength * (mine[i, d] - everyone[j, d])
             total += strength
         curvature[i] = total
 
 
 @kernel
-def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, partial):
-    """Σ over rows of −Σⱼ pᵢⱼ log qᵢⱼ, one partial sum per range; for positions (n, d)."""
-    n_components = positions.shape[1]
+def value_any_d(chunk, begin, end, indptr, indices, weights, mine, everyone, kind, shape, partial):
+    """Σ over rows of −Σⱼ pᵢⱼ log qᵢⱼ, one partial sum per range; for positions (m, d) and (n, d)."""
+    n_components = mine.shape[1]
     total = 0.0
     for i in range(begin, end):
         row = ZERO
@@ -130,7 +164,7 @@ def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
             j = indices[edge]
             sq_dist = ZERO
             for d in range(n_components):
-                difference = positions[i, d] - positions[j, d]
+                difference = mine[i, d] - everyone[j, d]
                 sq_dist += difference * difference
             row += weights[edge] * cost_of(kind, sq_dist, shape)
         total += row

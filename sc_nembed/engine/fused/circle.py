@@ -24,29 +24,31 @@ def lay_out(chunk, begin, end, cells, positions, row):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _masses(value_and_slope, begin, end, cells, row, n_negatives, shape, mass):
-    """Σ over the m cells after each of value(u)."""
-    for place in range(begin, end):
+def _masses(value_and_slope, begin, end, places, cells, row, first, n_negatives, shape, mass):
+    """Σ over the m cells after each of value(u), of the cells at some `places`; the cells' rows begin at `first`."""
+    for k in range(begin, end):
+        place = places[k]
         x, y, z = row[0, place], row[1, place], row[2, place]
-        first, last = place + 1, place + 1 + n_negatives
-        xs, ys, zs = row[0, first:last], row[1, first:last], row[2, first:last]
+        begins, ends = place + 1, place + 1 + n_negatives
+        xs, ys, zs = row[0, begins:ends], row[1, begins:ends], row[2, begins:ends]
         total = ZERO
         for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             value, _ = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
             total += value
-        mass[cells[place]] = total
+        mass[cells[place] - first] = total
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _pushes(value_and_slope, begin, end, cells, row, n_negatives, shape, push):
+def _pushes(value_and_slope, begin, end, places, cells, row, first, n_negatives, shape, push):
     """Σ slope(u) (zᵢ − zⱼ): the m cells after each at its own share, the m before it at theirs, `row[3]`."""
     n = cells.shape[0]
-    for place in range(begin, end):
+    for k in range(begin, end):
+        place = places[k]
         push_x = push_y = push_z = ZERO
         x, y, z, share = row[0, place], row[1, place], row[2, place], row[3, place]
-        first, last = place + 1, place + 1 + n_negatives
-        xs, ys, zs = row[0, first:last], row[1, first:last], row[2, first:last]
+        begins, ends = place + 1, place + 1 + n_negatives
+        xs, ys, zs = row[0, begins:ends], row[1, begins:ends], row[2, begins:ends]
         for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             _, slope = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
@@ -54,9 +56,9 @@ def _pushes(value_and_slope, begin, end, cells, row, n_negatives, shape, push):
             push_y += slope * dy
             push_z += slope * dz
         push_x, push_y, push_z = share * push_x, share * push_y, share * push_z
-        last = place if place >= n_negatives else place + n
-        first = last - n_negatives
-        xs, ys, zs, shares = row[0, first:last], row[1, first:last], row[2, first:last], row[3, first:last]
+        ends = place if place >= n_negatives else place + n
+        begins = ends - n_negatives
+        xs, ys, zs, shares = row[0, begins:ends], row[1, begins:ends], row[2, begins:ends], row[3, begins:ends]
         for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             _, slope = value_and_slope(dx * dx + dy * dy + dz * dz, shape)
@@ -64,68 +66,68 @@ def _pushes(value_and_slope, begin, end, cells, row, n_negatives, shape, push):
             push_x += slope * dx
             push_y += slope * dy
             push_z += slope * dz
-        cell = cells[place]
+        cell = cells[place] - first
         push[cell, 0], push[cell, 1], push[cell, 2] = push_x, push_y, push_z
 
 
 @kernel
-def student_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
-    _masses(kernels.student, begin, end, cells, row, n_negatives, shape, mass)
+def student_masses(chunk, begin, end, places, cells, row, first, n_negatives, shape, mass):
+    _masses(kernels.student, begin, end, places, cells, row, first, n_negatives, shape, mass)
 
 
 @kernel
-def cauchy_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
-    _masses(kernels.cauchy, begin, end, cells, row, n_negatives, shape, mass)
+def cauchy_masses(chunk, begin, end, places, cells, row, first, n_negatives, shape, mass):
+    _masses(kernels.cauchy, begin, end, places, cells, row, first, n_negatives, shape, mass)
 
 
 @kernel
-def gaussian_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
-    _masses(kernels.gaussian, begin, end, cells, row, n_negatives, shape, mass)
+def gaussian_masses(chunk, begin, end, places, cells, row, first, n_negatives, shape, mass):
+    _masses(kernels.gaussian, begin, end, places, cells, row, first, n_negatives, shape, mass)
 
 
 @kernel
-def rational_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
-    _masses(kernels.rational, begin, end, cells, row, n_negatives, shape, mass)
+def rational_masses(chunk, begin, end, places, cells, row, first, n_negatives, shape, mass):
+    _masses(kernels.rational, begin, end, places, cells, row, first, n_negatives, shape, mass)
 
 
 @kernel
-def rational_repulsion_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
-    _masses(kernels.rational_repulsion, begin, end, cells, row, n_negatives, shape, mass)
+def rational_repulsion_masses(chunk, begin, end, places, cells, row, first, n_negatives, shape, mass):
+    _masses(kernels.rational_repulsion, begin, end, places, cells, row, first, n_negatives, shape, mass)
 
 
 @kernel
-def noise_repulsion_masses(chunk, begin, end, cells, row, n_negatives, shape, mass):
-    _masses(kernels.noise_repulsion, begin, end, cells, row, n_negatives, shape, mass)
+def noise_repulsion_masses(chunk, begin, end, places, cells, row, first, n_negatives, shape, mass):
+    _masses(kernels.noise_repulsion, begin, end, places, cells, row, first, n_negatives, shape, mass)
 
 
 @kernel
-def student_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
-    _pushes(kernels.student, begin, end, cells, row, n_negatives, shape, push)
+def student_pushes(chunk, begin, end, places, cells, row, first, n_negatives, shape, push):
+    _pushes(kernels.student, begin, end, places, cells, row, first, n_negatives, shape, push)
 
 
 @kernel
-def cauchy_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
-    _pushes(kernels.cauchy, begin, end, cells, row, n_negatives, shape, push)
+def cauchy_pushes(chunk, begin, end, places, cells, row, first, n_negatives, shape, push):
+    _pushes(kernels.cauchy, begin, end, places, cells, row, first, n_negatives, shape, push)
 
 
 @kernel
-def gaussian_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
-    _pushes(kernels.gaussian, begin, end, cells, row, n_negatives, shape, push)
+def gaussian_pushes(chunk, begin, end, places, cells, row, first, n_negatives, shape, push):
+    _pushes(kernels.gaussian, begin, end, places, cells, row, first, n_negatives, shape, push)
 
 
 @kernel
-def rational_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
-    _pushes(kernels.rational, begin, end, cells, row, n_negatives, shape, push)
+def rational_pushes(chunk, begin, end, places, cells, row, first, n_negatives, shape, push):
+    _pushes(kernels.rational, begin, end, places, cells, row, first, n_negatives, shape, push)
 
 
 @kernel
-def rational_repulsion_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
-    _pushes(kernels.rational_repulsion, begin, end, cells, row, n_negatives, shape, push)
+def rational_repulsion_pushes(chunk, begin, end, places, cells, row, first, n_negatives, shape, push):
+    _pushes(kernels.rational_repulsion, begin, end, places, cells, row, first, n_negatives, shape, push)
 
 
 @kernel
-def noise_repulsion_pushes(chunk, begin, end, cells, row, n_negatives, shape, push):
-    _pushes(kernels.noise_repulsion, begin, end, cells, row, n_negatives, shape, push)
+def noise_repulsion_pushes(chunk, begin, end, places, cells, row, first, n_negatives, shape, push):
+    _pushes(kernels.noise_repulsion, begin, end, places, cells, row, first, n_negatives, shape, push)
 
 
 SUMS = {

@@ -14,30 +14,33 @@ ONE, TWO, ZERO = np.float32(1), np.float32(2), np.float32(0)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _sq_dist(positions, i, j):
+def _sq_dist(mine, everyone, i, j):
     total = ZERO
-    for d in range(positions.shape[1]):
-        difference = positions[i, d] - positions[j, d]
+    for d in range(mine.shape[1]):
+        difference = mine[i, d] - everyone[j, d]
         total += difference * difference
     return total
 
 
 @kernel
-def gradient_2d(chunk, begin, end, indptr, indices, weights, positions, shape, denominator, gradient, share):
-    """The gradient (2n,) at fixed d, and the share Σⱼ pᵢⱼ / (qᵢⱼ + dᵢ), which is the derivative with respect to dᵢ.
+def gradient_2d(
+    chunk, begin, end, indptr, indices, weights, mine, everyone, shape, denominator, others, gradient, share
+):
+    """The gradient (2m,) at fixed d, and the share Σⱼ pᵢⱼ / (qᵢⱼ + dᵢ), which is the derivative with respect to dᵢ.
 
-    `positions` is (n,) uint64, a pair of float32 each.
+    `mine` (m,) and `everyone` (n,) are uint64, a pair of float32 each; `denominator` is d of the one, `others` of the
+    other.
     """
     for i in range(begin, end):
-        x, y = coordinates(positions[i])
+        x, y = coordinates(mine[i])
         own, total, sum_x, sum_y = denominator[i], ZERO, ZERO, ZERO
         for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = coordinates(positions[indices[edge]])
+            there_x, there_y = coordinates(everyone[indices[edge]])
             dx, dy = x - there_x, y - there_y
             value, slope = cauchy(dx * dx + dy * dy, shape)
             part = weights[edge] / (value + own)
             total += part
-            strength = slope * (part + weights[edge] / (value + denominator[indices[edge]]))
+            strength = slope * (part + weights[edge] / (value + others[indices[edge]]))
             sum_x += strength * dx
             sum_y += strength * dy
         place = np.uint64(i)
@@ -46,30 +49,32 @@ def gradient_2d(chunk, begin, end, indptr, indices, weights, positions, shape, d
 
 
 @kernel
-def gradient_any_d(chunk, begin, end, indptr, indices, weights, positions, shape, denominator, gradient, share):
-    """The same for positions (n, d)."""
+def gradient_any_d(
+    chunk, begin, end, indptr, indices, weights, mine, everyone, shape, denominator, others, gradient, share
+):
+    """The same for positions (m, d) and (n, d)."""
     for i in range(begin, end):
         own, total = denominator[i], ZERO
-        for d in range(positions.shape[1]):
+        for d in range(mine.shape[1]):
             gradient[i, d] = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
             j = indices[edge]
-            value, slope = cauchy(_sq_dist(positions, i, j), shape)
+            value, slope = cauchy(_sq_dist(mine, everyone, i, j), shape)
             part = weights[edge] / (value + own)
             total += part
-            strength = TWO * slope * (part + weights[edge] / (value + denominator[j]))
-            for d in range(positions.shape[1]):
-                gradient[i, d] += strength * (positions[i, d] - positions[j, d])
+            strength = TWO * slope * (part + weights[edge] / (value + others[j]))
+            for d in range(mine.shape[1]):
+                gradient[i, d] += strength * (mine[i, d] - everyone[j, d])
         share[i] = total
 
 
 @kernel
-def value(chunk, begin, end, indptr, indices, weights, positions, shape, denominator, partial):
+def value(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, denominator, partial):
     total = 0.0
     for i in range(begin, end):
         row = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
-            q, _ = cauchy(_sq_dist(positions, i, indices[edge]), shape)
+            q, _ = cauchy(_sq_dist(mine, everyone, i, indices[edge]), shape)
             row += weights[edge] * log_of(q + denominator[i])
         total += row
     partial[chunk] = total

@@ -18,13 +18,13 @@ ZERO, ONE, TWO, EIGHT = np.float32(0), np.float32(1), np.float32(2), np.float32(
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def radii_2d(potential, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
-    """Of each row the log radius, ρ = Σ q u / Σ q and 1 / ((ε + ρ) Σ q); `positions` as in `attraction`."""
+def radii_2d(potential, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share):
+    """Of each row the log radius, ρ = Σ q u / Σ q and 1 / ((ε + ρ) Σ q); positions as in `attraction`."""
     for i in range(begin, end):
-        x, y = coordinates(positions[i])
+        x, y = coordinates(mine[i])
         mass = weighted = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = coordinates(positions[indices[edge]])
+            there_x, there_y = coordinates(everyone[indices[edge]])
             dx, dy = x - there_x, y - there_y
             sq_dist = dx * dx + dy * dy
             value, _ = potential(sq_dist, shape)
@@ -33,26 +33,28 @@ def radii_2d(potential, begin, end, indptr, indices, positions, shape, log_radiu
         nearest = FARTHEST
         if not mass > SMALLEST_MASS:
             for edge in range(indptr[i], indptr[i + 1]):
-                there_x, there_y = coordinates(positions[indices[edge]])
+                there_x, there_y = coordinates(everyone[indices[edge]])
                 dx, dy = x - there_x, y - there_y
                 nearest = min(nearest, dx * dx + dy * dy)
         log_radius[i], ratio[i], share[i] = radius_of(mass, weighted, nearest)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def forces_2d(potential, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
-    """`own` is gᵢ / ((ε + ρᵢ) Σ q), `lever` that times ρᵢ."""
+def forces_2d(
+    potential, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+):
+    """`own` is gᵢ / ((ε + ρᵢ) Σ q), `lever` that times ρᵢ, (m,); `owns` and `levers` are those of everyone, (n,)."""
     for i in range(begin, end):
-        x, y = coordinates(positions[i])
+        x, y = coordinates(mine[i])
         sum_x = sum_y = total = ZERO
         own_i, lever_i = own[i], lever[i]
         for edge in range(indptr[i], indptr[i + 1]):
             j = indices[edge]
-            there_x, there_y = coordinates(positions[j])
+            there_x, there_y = coordinates(everyone[j])
             dx, dy = x - there_x, y - there_y
             sq_dist = dx * dx + dy * dy
             value, slope = potential(sq_dist, shape)
-            strength = (own_i + own[j]) * (value + sq_dist * slope) - (lever_i + lever[j]) * slope
+            strength = (own_i + owns[j]) * (value + sq_dist * slope) - (lever_i + levers[j]) * slope
             sum_x += strength * dx
             sum_y += strength * dy
             total += abs(strength)
@@ -70,56 +72,70 @@ def radius_of(mass, weighted, nearest):
 
 
 @kernel
-def cauchy_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
-    radii_2d(cauchy, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+def cauchy_radii_2d(chunk, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share):
+    radii_2d(cauchy, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share)
 
 
 @kernel
-def cauchy_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
-    forces_2d(cauchy, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+def cauchy_forces_2d(
+    chunk, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+):
+    forces_2d(cauchy, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature)
 
 
 @kernel
-def student_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
-    radii_2d(student, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+def student_radii_2d(chunk, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share):
+    radii_2d(student, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share)
 
 
 @kernel
-def student_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
-    forces_2d(student, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+def student_forces_2d(
+    chunk, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+):
+    forces_2d(
+        student, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+    )
 
 
 @kernel
-def gaussian_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
-    radii_2d(gaussian, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+def gaussian_radii_2d(chunk, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share):
+    radii_2d(gaussian, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share)
 
 
 @kernel
-def gaussian_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
-    forces_2d(gaussian, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+def gaussian_forces_2d(
+    chunk, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+):
+    forces_2d(
+        gaussian, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+    )
 
 
 @kernel
-def rational_radii_2d(chunk, begin, end, indptr, indices, positions, shape, log_radius, ratio, share):
-    radii_2d(rational, begin, end, indptr, indices, positions, shape, log_radius, ratio, share)
+def rational_radii_2d(chunk, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share):
+    radii_2d(rational, begin, end, indptr, indices, mine, everyone, shape, log_radius, ratio, share)
 
 
 @kernel
-def rational_forces_2d(chunk, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature):
-    forces_2d(rational, begin, end, indptr, indices, positions, shape, own, lever, gradient, curvature)
+def rational_forces_2d(
+    chunk, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+):
+    forces_2d(
+        rational, begin, end, indptr, indices, mine, everyone, shape, own, lever, owns, levers, gradient, curvature
+    )
 
 
 @kernel
-def radii_any_d(chunk, begin, end, indptr, indices, positions, kind, shape, log_radius, ratio, share):
-    """For positions (n, d)."""
-    n_components = positions.shape[1]
+def radii_any_d(chunk, begin, end, indptr, indices, mine, everyone, kind, shape, log_radius, ratio, share):
+    """For positions (m, d) and (n, d)."""
+    n_components = mine.shape[1]
     for i in range(begin, end):
         mass = weighted = ZERO
         nearest = FARTHEST
         for edge in range(indptr[i], indptr[i + 1]):
             sq_dist = ZERO
             for d in range(n_components):
-                difference = positions[i, d] - positions[indices[edge], d]
+                difference = mine[i, d] - everyone[indices[edge], d]
                 sq_dist += difference * difference
             value, _ = potential_of(kind, sq_dist, shape)
             mass += value
@@ -129,9 +145,11 @@ def radii_any_d(chunk, begin, end, indptr, indices, positions, kind, shape, log_
 
 
 @kernel
-def forces_any_d(chunk, begin, end, indptr, indices, positions, kind, shape, own, lever, gradient, curvature):
-    """For positions (n, d)."""
-    n_components = positions.shape[1]
+def forces_any_d(
+    chunk, begin, end, indptr, indices, mine, everyone, kind, shape, own, lever, owns, levers, gradient, curvature
+):
+    """For positions (m, d) and (n, d)."""
+    n_components = mine.shape[1]
     for i in range(begin, end):
         total = ZERO
         for d in range(n_components):
@@ -140,12 +158,12 @@ def forces_any_d(chunk, begin, end, indptr, indices, positions, kind, shape, own
             j = indices[edge]
             sq_dist = ZERO
             for d in range(n_components):
-                difference = positions[i, d] - positions[j, d]
+                difference = mine[i, d] - everyone[j, d]
                 sq_dist += difference * difference
             value, slope = potential_of(kind, sq_dist, shape)
-            strength = (own[i] + own[j]) * (value + sq_dist * slope) - (lever[i] + lever[j]) * slope
+            strength = (own[i] + owns[j]) * (value + sq_dist * slope) - (lever[i] + levers[j]) * slope
             for d in range(n_components):
-                gradient[i, d] -= TWO * strength * (positions[i, d] - positions[j, d])
+                gradient[i, d] -= TWO * strength * (mine[i, d] - everyone[j, d])
             total += abs(strength)
         curvature[i] = EIGHT * total
 

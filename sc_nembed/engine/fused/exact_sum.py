@@ -79,42 +79,48 @@ SUMS = {
 
 
 @kernel
-def gaussian_rows(chunk, begin, end, points, counts, shape, log_mass):
-    """log mᵢ of `terms.row_partition`; `points` is (3, n). Relative to the nearest cell, so nothing underflows."""
+def gaussian_rows(chunk, begin, end, targets, sources, counts, shape, first, log_mass):
+    """log mᵢ of `terms.row_partition`, relative to the nearest cell, so nothing underflows.
+
+    `targets` is (m, 3), `sources` (3, n); target i is source first + i unless first < 0.
+    """
     inverse = np.float32(1) / shape[0]
-    xs, ys, zs = points[0], points[1], points[2]
+    xs, ys, zs = sources[0], sources[1], sources[2]
     for i in range(begin, end):
-        x, y, z = xs[i], ys[i], zs[i]
+        x, y, z = targets[i, 0], targets[i, 1], targets[i, 2]
+        own = first + i if first >= 0 else xs.shape[0]
         before = after = np.float32(1e30)
-        for j in range(i):
+        for j in range(own):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             before = min(before, dx * dx + dy * dy + dz * dz)
-        for j in range(i + 1, xs.shape[0]):
+        for j in range(own + 1, xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             after = min(after, dx * dx + dy * dy + dz * dz)
-        nearest = min(before, after) if counts[i] == 1 else ZERO
+        nearest = min(before, after) if first < 0 or counts[own] == 1 else ZERO
         total = ZERO
         for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             sq_dist = max(dx * dx + dy * dy + dz * dz, nearest)  # the cell itself is taken as far as the nearest
             total += counts[j] * exp_of((nearest - sq_dist) * inverse)
-        total -= np.float32(1)  # itself; its twins stay
+        total -= np.float32(1) if first >= 0 else ZERO  # itself; its twins stay
         log_mass[i] = math.log(total) - nearest * inverse
 
 
 @kernel
-def gaussian_row_forces(chunk, begin, end, points, counts, row_mass, log_mass, shape, gradient):
-    """2 Σⱼ (wⱼ rᵢ / mᵢ + wᵢ rⱼ / mⱼ) q'ᵢⱼ (zᵢ − zⱼ)."""
+def gaussian_row_forces(
+    chunk, begin, end, targets, sources, count, counts, row_mass, row_masses, log_mass, log_masses, shape, gradient
+):  # fmt: skip
+    """2 Σⱼ (wⱼ rᵢ / mᵢ + wᵢ rⱼ / mⱼ) q'ᵢⱼ (zᵢ − zⱼ); of the targets w, r and log m are (m,), of the sources (n,)."""
     inverse = np.float32(1) / shape[0]
-    xs, ys, zs = points[0], points[1], points[2]
+    xs, ys, zs = sources[0], sources[1], sources[2]
     for i in range(begin, end):
-        x, y, z = xs[i], ys[i], zs[i]
+        x, y, z = targets[i, 0], targets[i, 1], targets[i, 2]
         sum_x = sum_y = sum_z = ZERO
         for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
             exponent = (dx * dx + dy * dy + dz * dz) * -inverse
             share = counts[j] * row_mass[i] * exp_of(min(exponent - log_mass[i], ZERO))
-            share += counts[i] * row_mass[j] * exp_of(min(exponent - log_mass[j], ZERO))
+            share += count[i] * row_masses[j] * exp_of(min(exponent - log_masses[j], ZERO))
             sum_x += share * dx
             sum_y += share * dy
             sum_z += share * dz

@@ -25,52 +25,59 @@ def sq_distance(t):
 
 
 @kernel
-def partition(chunk, begin, end, points, inverse, weights, precision, mass, push):
-    """Σⱼ wⱼ qᵢⱼ, (n,), and half the sum over j of wⱼ ∂qᵢⱼ / ∂zᵢ, (n, 3), j ≠ i; `points` is (3, n)."""
-    xs, ys, zs = points[0], points[1], points[2]
+def partition(chunk, begin, end, mine, room, everyone, rooms, weights, precision, first, mass, push):
+    """Σⱼ wⱼ qᵢⱼ, (m,), and half the sum over j of wⱼ ∂qᵢⱼ / ∂zᵢ, (m, 3), j ≠ i.
+
+    `mine` is (m, 3), `everyone` (3, n), and `room` and `rooms` are 1 / (1 − ‖z‖²) of them; row i is cell first + i of
+    everyone unless first < 0.
+    """
+    xs, ys, zs = everyone[0], everyone[1], everyone[2]
     for i in range(begin, end):
-        x, y, z = xs[i], ys[i], zs[i]
+        x, y, z = mine[i, 0], mine[i, 1], mine[i, 2]
         total = push_x = push_y = push_z = inward = ZERO
         for j in range(xs.shape[0]):
             dx, dy, dz = x - xs[j], y - ys[j], z - zs[j]
-            t = (dx * dx + dy * dy + dz * dz) * inverse[i] * inverse[j]
+            t = (dx * dx + dy * dy + dz * dz) * room[i] * rooms[j]
             sq_dist, slope = sq_distance(t)
             value = ONE / (ONE + precision * sq_dist)
             slope *= -precision * value * value * weights[j]
             total += weights[j] * value
             inward += slope * t
-            slope *= inverse[j]
+            slope *= rooms[j]
             push_x += slope * dx
             push_y += slope * dy
             push_z += slope * dz
-        mass[i] = total - weights[i]
-        push[i, 0] = inverse[i] * (push_x + inward * x)
-        push[i, 1] = inverse[i] * (push_y + inward * y)
-        push[i, 2] = inverse[i] * (push_z + inward * z)
+        mass[i] = total - (weights[first + i] if first >= 0 else ZERO)
+        push[i, 0] = room[i] * (push_x + inward * x)
+        push[i, 1] = room[i] * (push_y + inward * y)
+        push[i, 2] = room[i] * (push_z + inward * z)
 
 
 @kernel
-def attraction(chunk, begin, end, indptr, indices, edge_weights, points, inverse, precision, cost, pull):
-    """Σⱼ −pᵢⱼ log qᵢⱼ of each range, and half the sum over j of its derivative, (n, 3); `points` is (n, 3)."""
+def attraction(chunk, begin, end, indptr, indices, edge_weights, mine, room, everyone, rooms, precision, cost, pull):
+    """Σⱼ −pᵢⱼ log qᵢⱼ of each range, and half the sum over j of its derivative, (m, 3).
+
+    Arrays as in `partition`, but everyone is (n, 3).
+    """
     value = 0.0
     for i in range(begin, end):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        x, y, z = mine[i, 0], mine[i, 1], mine[i, 2]
         row = pull_x = pull_y = pull_z = inward = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
             j = indices[edge]
-            dx, dy, dz = x - points[j, 0], y - points[j, 1], z - points[j, 2]
-            t = (dx * dx + dy * dy + dz * dz) * inverse[i] * inverse[j]
+            dx, dy, dz = x - everyone[j, 0], y - everyone[j, 1], z - everyone[j, 2]
+            t = (dx * dx + dy * dy + dz * dz) * room[i] * rooms[j]
             sq_dist, slope = sq_distance(t)
             base = ONE + precision * sq_dist
             slope *= edge_weights[edge] * precision / base
             row += edge_weights[edge] * log_of(base)
             inward += slope * t
-            slope *= inverse[j]
+            slope *= rooms[j]
             pull_x += slope * dx
             pull_y += slope * dy
             pull_z += slope * dz
         value += row
-        pull[i, 0] = inverse[i] * (pull_x + inward * x)
-        pull[i, 1] = inverse[i] * (pull_y + inward * y)
-        pull[i, 2] = inverse[i] * (pull_z + inward * z)
+        pull[i, 0] = room[i] * (pull_x + inward * x)
+        pull[i, 1] = room[i] * (pull_y + inward * y)
+        pull[i, 2] = room[i] * (pull_z + inward * z)
     cost[chunk] = value

@@ -67,13 +67,13 @@ def value_of(kind, sq_dist, shape):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def force_2d(slope, begin, end, indptr, indices, weights, positions, shape, gradient):
-    """`positions` is (n,) uint64, a pair of float32 each; the gradient is flat."""
+def force_2d(slope, begin, end, indptr, indices, weights, mine, everyone, shape, gradient):
+    """`mine` (m,) and `everyone` (n,) are uint64, a pair of float32 each; the gradient is flat."""
     for i in range(begin, end):
-        x, y = coordinates(positions[i])
+        x, y = coordinates(mine[i])
         sum_x = sum_y = ZERO
         for edge in range(indptr[i], indptr[i + 1]):
-            there_x, there_y = coordinates(positions[indices[edge]])
+            there_x, there_y = coordinates(everyone[indices[edge]])
             dx, dy = x - there_x, y - there_y
             strength = weights[edge] * slope(dx * dx + dy * dy, shape)
             sum_x += strength * dx
@@ -83,27 +83,27 @@ def force_2d(slope, begin, end, indptr, indices, weights, positions, shape, grad
 
 
 @kernel
-def pull_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient):
-    force_2d(pull_slope, begin, end, indptr, indices, weights, positions, shape, gradient)
+def pull_2d(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient):
+    force_2d(pull_slope, begin, end, indptr, indices, weights, mine, everyone, shape, gradient)
 
 
 @kernel
-def push_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient):
-    force_2d(push_slope, begin, end, indptr, indices, weights, positions, shape, gradient)
+def push_2d(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient):
+    force_2d(push_slope, begin, end, indptr, indices, weights, mine, everyone, shape, gradient)
 
 
 @kernel
-def local_pull_2d(chunk, begin, end, indptr, indices, weights, positions, shape, gradient):
-    force_2d(local_pull_slope, begin, end, indptr, indices, weights, positions, shape, gradient)
+def local_pull_2d(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, gradient):
+    force_2d(local_pull_slope, begin, end, indptr, indices, weights, mine, everyone, shape, gradient)
 
 
 TWO_D = {PULL: pull_2d, PUSH: push_2d, LOCAL_PULL: local_pull_2d}
 
 
 @kernel
-def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, gradient):
-    """For positions (n, d); the gradient is flat."""
-    n_components = positions.shape[1]
+def force_any_d(chunk, begin, end, indptr, indices, weights, mine, everyone, kind, shape, gradient):
+    """For positions (m, d) and (n, d); the gradient is flat."""
+    n_components = mine.shape[1]
     for i in range(begin, end):
         place = i * n_components
         for d in range(n_components):
@@ -112,17 +112,17 @@ def force_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
             j = indices[edge]
             sq_dist = ZERO
             for d in range(n_components):
-                difference = positions[i, d] - positions[j, d]
+                difference = mine[i, d] - everyone[j, d]
                 sq_dist += difference * difference
             strength = TWO * weights[edge] * slope_of(kind, sq_dist, shape)
             for d in range(n_components):
-                gradient[place + d] += strength * (positions[i, d] - positions[j, d])
+                gradient[place + d] += strength * (mine[i, d] - everyone[j, d])
 
 
 @kernel
-def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, shape, partial):
-    """½ Σ over rows of Σⱼ wᵢⱼ valueᵢⱼ, one partial sum per range; for positions (n, d)."""
-    n_components = positions.shape[1]
+def value_any_d(chunk, begin, end, indptr, indices, weights, mine, everyone, kind, shape, partial):
+    """½ Σ over rows of Σⱼ wᵢⱼ valueᵢⱼ, one partial sum per range; for positions (m, d) and (n, d)."""
+    n_components = mine.shape[1]
     total = 0.0
     for i in range(begin, end):
         row = ZERO
@@ -130,7 +130,7 @@ def value_any_d(chunk, begin, end, indptr, indices, weights, positions, kind, sh
             j = indices[edge]
             sq_dist = ZERO
             for d in range(n_components):
-                difference = positions[i, d] - positions[j, d]
+                difference = mine[i, d] - everyone[j, d]
                 sq_dist += difference * difference
             row += weights[edge] * value_of(kind, sq_dist, shape)
         total += row

@@ -19,10 +19,10 @@ def _among(j, places, begin, end):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
-def _sq_dist(points, i, j):
+def _sq_dist(mine, everyone, i, j):
     total = np.float32(0)
-    for d in range(points.shape[1]):
-        total += (points[i, d] - points[j, d]) ** 2
+    for d in range(mine.shape[1]):
+        total += (mine[i, d] - everyone[j, d]) ** 2
     return total
 
 
@@ -48,7 +48,7 @@ def mid_near(chunk, begin, end, features, key, n_candidates, partners):
                     j = _drawn(key, i, draw, n)
                 draw += 1
                 candidates[c] = j
-                sq_dist = _sq_dist(features, i, j)
+                sq_dist = _sq_dist(features, features, i, j)
                 if sq_dist < nearest:
                     nearest, first, second, chosen = sq_dist, j, nearest, first
                 elif sq_dist < second:
@@ -71,15 +71,20 @@ def far(chunk, begin, end, indptr, indices, n, key, partners):
 
 
 @kernel
-def nearby(chunk, begin, end, indptr, indices, positions, key, max_sq_dist, n_tries, drawn):
-    """As `far`, but within a distance in `positions`; −1 where none of `n_tries` draws is."""
-    n = positions.shape[0]
+def nearby(chunk, begin, end, indptr, indices, mine, everyone, first, key, max_sq_dist, n_tries, drawn):
+    """As `far`, but within a distance in the positions; −1 where none of `n_tries` draws is.
+
+    Row i is cell first + i of everyone; of new cells, where first < 0, row i draws as cell i would.
+    """
+    n = everyone.shape[0]
     for i in range(begin, end):
+        itself = first + i if first >= 0 else -1
+        row = itself if first >= 0 else i
         for k in range(drawn.shape[1]):
             drawn[i, k] = -1
             for draw in range(k * n_tries, (k + 1) * n_tries):
-                j = _drawn(key, i, draw, n)
-                if j == i or _sq_dist(positions, i, j) > max_sq_dist:
+                j = _drawn(key, row, draw, n)
+                if j == itself or _sq_dist(mine, everyone, i, j) > max_sq_dist:
                     continue
                 if not _among(j, drawn[i], 0, k) and not _among(j, indices, indptr[i], indptr[i + 1]):
                     drawn[i, k] = j

@@ -20,7 +20,9 @@ def student(
 ):  # fmt: skip
     """As `attraction.attraction_2d` of `points` and then `update.nesterov` of `positions`, the same memory."""
     gradient, curvature = np.empty(2 * (end - begin), np.float32), np.empty(end - begin, np.float32)
-    attraction_2d(student_pull, free, begin, end, indptr, indices, weights, points, shape, begin, gradient, curvature)
+    attraction_2d(
+        student_pull, free, begin, end, indptr, indices, weights, points, points, shape, begin, gradient, curvature
+    )
     nesterov_2d(
         chunk, begin, end, positions, velocity, weight, begin, gradient, curvature, other_weight, other_gradient,
         other_curvature, rate, momentum, max_step, moved, moving, sides
@@ -33,7 +35,9 @@ def gaussian(
     other_gradient, other_curvature, rate, momentum, max_step, moved, moving, sides
 ):  # fmt: skip
     gradient, curvature = np.empty(2 * (end - begin), np.float32), np.empty(end - begin, np.float32)
-    attraction_2d(gaussian_pull, free, begin, end, indptr, indices, weights, points, shape, begin, gradient, curvature)
+    attraction_2d(
+        gaussian_pull, free, begin, end, indptr, indices, weights, points, points, shape, begin, gradient, curvature
+    )
     nesterov_2d(
         chunk, begin, end, positions, velocity, weight, begin, gradient, curvature, other_weight, other_gradient,
         other_curvature, rate, momentum, max_step, moved, moving, sides
@@ -46,7 +50,9 @@ def rational(
     other_gradient, other_curvature, rate, momentum, max_step, moved, moving, sides
 ):  # fmt: skip
     gradient, curvature = np.empty(2 * (end - begin), np.float32), np.empty(end - begin, np.float32)
-    attraction_2d(rational_pull, free, begin, end, indptr, indices, weights, points, shape, begin, gradient, curvature)
+    attraction_2d(
+        rational_pull, free, begin, end, indptr, indices, weights, points, points, shape, begin, gradient, curvature
+    )
     nesterov_2d(
         chunk, begin, end, positions, velocity, weight, begin, gradient, curvature, other_weight, other_gradient,
         other_curvature, rate, momentum, max_step, moved, moving, sides

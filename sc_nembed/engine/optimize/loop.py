@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..compute import reductions
 from ..terms import Attraction, Force, Objective
+from ..view import View
 from .callbacks import Callback, StepInfo
 from .optimizer import Optimizer, WeightedForces, weighted_sum
 from .rate_scheduler import RateScheduler
@@ -122,15 +123,15 @@ class _Run:
 
     def _advance_terms(self) -> None:
         state = self.state
-        terms = self.rules.objective if state.terms is None else state.terms
-        self.state = replace(state, terms={name: term.at(state.positions, state.step) for name, term in terms.items()})
+        terms, view = self.rules.objective if state.terms is None else state.terms, View.whole(state.positions)
+        self.state = replace(state, terms={name: term.at(view, state.step) for name, term in terms.items()})
 
     def looked_at(self) -> dict[str, Force]:
         """Every force, with its value; an attraction that no step takes from here is found in one pass."""
-        positions, spared, found = self.state.positions, self._spared(), {}
+        view, spared, found = View.whole(self.state.positions), self._spared(), {}
         for name, term in self.state.terms.items():
             in_one_pass = name in spared and isinstance(term, Attraction)
-            found[name] = term.look(positions) if in_one_pass else term(positions, value=True)
+            found[name] = term.look(view) if in_one_pass else term(view, value=True)
         return found
 
     def _spared(self) -> Collection[str]:
@@ -200,11 +201,11 @@ class _Run:
 
     def _weighted(self, setting: Setting, forces: dict[str, Force] | None) -> WeightedForces:
         """Weight and force of each term, or the term itself; where the gradients are too long together, shortened."""
-        positions, spared, weighted = self.state.positions, self._spared(), []
+        view, spared, weighted = View.whole(self.state.positions), self._spared(), []
         for name, term in self.state.terms.items():
             if setting.weights[name] == 0:
                 continue
-            given = term if name in spared else forces[name] if forces else term(positions, value=False)
+            given = term if name in spared else forces[name] if forces else term(view, value=False)
             weighted.append((setting.weights[name], given))
         if self.rules.max_grad_norm is None:
             return weighted

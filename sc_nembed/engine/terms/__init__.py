@@ -1,4 +1,4 @@
-"""What an objective adds up. A term maps positions to a `Force`; an objective is a dict of named terms.
+"""What an objective adds up. A term maps a view of the positions to a `Force`; an objective is a dict of named terms.
 
     loss = λ · attraction + ρ · repulsion        attraction = −Σᵢⱼ Pᵢⱼ log qᵢⱼ
 
@@ -20,6 +20,20 @@ PaCMAP and LocalMAP have none of these: their terms are sums of a potential over
 CO-SNE has terms of its own, in the Poincaré ball: `terms.hyperbolic`.
 
 Two more terms can be added to any of these: `Reference` pulls towards a given layout, `Density` keeps local radii.
+
+A term sees a `View`: the rows it is asked about (`mine`) and all that act on them (`everyone`). Its `Force` is that on
+the rows, by three rules:
+
+* Gradient and curvature are what the rows feel of the whole objective, in which a pair of cells stands at both of its
+  ends. A new cell, which is in nobody's row, feels each of its pairs as from both ends: what a cell of a fit with the
+  same neighbors would.
+* The value is the rows' share, so that those of shards add up; where it is a nonlinear function of a sum over all rows
+  it is that of all, and the class says `of_all_rows`: `Partition`, `HyperbolicPartition`, `Density`, `Autograd`.
+* Numbers per cell are of all rows, and a term takes the view's own; `counts`, which weigh those who act, are of
+  everyone. Edges and lists of partners are of the view's rows: `shard` cuts them out.
+
+What needs a number of all rows gets it from the view's world. So most terms take any view; `Autograd` and `Reference`
+refuse new cells, and terms that need such a number a batch whose other rows no process holds.
 
 λ, the exaggeration, and ρ, the repulsion strength, are weights of the loop; a term itself is never weighted, so its
 value can be compared across phases. Gradients are true gradients, with their factor 4.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..fused.kernels import KINDS, shape_of
 from ..fused.step import STEPS
 from ..graph import AffinityMatrix
 from ..kernel import Kernel
+from ..view import View
 from .term import Force, Term
 
 BLOCK_EDGES = 1 << 22  # edges held at once by the plain version
@@ -23,7 +24,7 @@ FUSED_ROWS, MOST_RANGES = 2048, 128  # a call of a kernel takes microseconds
 
 @dataclass(frozen=True)
 class Attraction(Term):
-    """Attraction of every cell to its neighbors in P; the curvature is 4 Σⱼ pᵢⱼ (−d log q / du)."""
+    """Attraction to the neighbors in P, which has the view's rows; the curvature is 4 Σⱼ pᵢⱼ (−d log q / du)."""
 
     matrix: AffinityMatrix
     kernel: Kernel
@@ -56,24 +57,27 @@ class Attraction(Term):
         )  # fmt: skip
         return moved, moving, sides
 
-    def look(self, positions: Tensor) -> Force:
+    def look(self, view: View) -> Force:
         """Force and value, in one pass where `moves`; the last bits of the force may differ from those of a call."""
-        return _valued(self._edges, self.kernel, positions) if self.moves(positions) else self(positions, value=True)
+        return _valued(self._edges, self.kernel, view) if self.moves(view.mine) else self(view, value=True)
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        if backend.is_fused(positions) and type(self.kernel) in KINDS:
-            return _fused(self._edges, self.kernel, positions, value)
-        return _plain(self.matrix, self.kernel, positions, value)
+    def shard(self, begin: int, end: int) -> Attraction:
+        return replace(self, matrix=self.matrix.shard(begin, end))
+
+    def __call__(self, view: View, *, value: bool) -> Force:
+        if backend.is_fused(view.mine) and type(self.kernel) in KINDS:
+            return _fused(self._edges, self.kernel, view, value)
+        return _plain(self.matrix, self.kernel, view, value)
 
 
-def _plain(matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, value: bool) -> Force:
-    gradient, curvature = torch.zeros_like(positions), positions.new_zeros(positions.shape[0])
-    total = positions.new_zeros(())
+def _plain(matrix: AffinityMatrix, kernel: Kernel, view: View, value: bool) -> Force:
+    gradient, curvature = torch.zeros_like(view.mine), view.mine.new_zeros(len(view.mine))
+    total = gradient.new_zeros(())
     parts = (part.split(BLOCK_EDGES) for part in (matrix.rows(), matrix.indices, matrix.weights))
     for row, column, weight in zip(*parts, strict=True):
-        difference = positions[row] - positions[column.long()]
+        difference = view.mine[row] - view.everyone[column.long()]
         sq_dist = (difference * difference).sum(1)
-        weight = weight.to(positions.dtype)
+        weight = weight.to(difference.dtype)
         strength = -4 * weight * kernel.log_slope(sq_dist)
         gradient.index_add_(0, row, strength[:, None] * difference)
         curvature.index_add_(0, row, strength)
@@ -82,33 +86,34 @@ def _plain(matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, value: boo
     return Force(gradient, total if value else None, curvature)
 
 
-def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor, value: bool) -> Force:
-    kind, points = KINDS[type(kernel)], backend.as_array(positions)
-    if positions.shape[1] == 2:
+def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, view: View, value: bool) -> Force:
+    kind, (n_rows, n_components) = KINDS[type(kernel)], view.mine.shape
+    if n_components == 2:
         force_of, _ = fused_attraction.TWO_D[kind]
-        common = (*edges, backend.pairs(positions), shape_of(kernel))
+        common = (*edges, backend.pairs(view.mine), backend.pairs(view.everyone), shape_of(kernel))
     else:
-        force_of, common = fused_attraction.force_any_d, (*edges, points, kind, shape_of(kernel))
-    gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-    bounds = ranges(len(positions))
+        points = backend.as_array(view.mine), backend.as_array(view.everyone)
+        force_of, common = fused_attraction.force_any_d, (*edges, *points, kind, shape_of(kernel))
+    gradient, curvature = torch.empty(view.mine.shape), torch.empty(n_rows)
+    bounds = ranges(n_rows)
     backend.parallel(force_of, bounds, *common, backend.flat(gradient), curvature.numpy())
     if not value:
         return Force(gradient, None, curvature)
-    if positions.shape[1] == 2:  # a pass of its own, so that the force has the same bits whether it is looked at or not
-        return Force(gradient, _valued(edges, kernel, positions).value, curvature)
+    if n_components == 2:  # a pass of its own, so that the force has the same bits whether it is looked at or not
+        return Force(gradient, _valued(edges, kernel, view).value, curvature)
     partial = np.empty(len(bounds))
     backend.parallel(fused_attraction.value_any_d, bounds, *common, partial)
     return Force(gradient, torch.tensor(partial.sum()), curvature)
 
 
-def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, positions: Tensor) -> Force:
+def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, view: View) -> Force:
     """Force and value in one pass, in 2-D."""
-    gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-    bounds = ranges(len(positions))
+    gradient, curvature = torch.empty(view.mine.shape), torch.empty(len(view.mine))
+    bounds = ranges(len(view.mine))
     partial = np.empty(len(bounds))
     backend.parallel(
-        fused_attraction.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.pairs(positions),
-        shape_of(kernel), backend.flat(gradient), curvature.numpy(), partial,
+        fused_attraction.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.pairs(view.mine),
+        backend.pairs(view.everyone), shape_of(kernel), backend.flat(gradient), curvature.numpy(), partial,
     )  # fmt: skip
     return Force(gradient, torch.tensor(partial.sum()), curvature)
 

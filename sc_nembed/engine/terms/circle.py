@@ -20,6 +20,7 @@ from ..compute import backend, counter_rng
 from ..fused import circle as fused_circle
 from ..fused.kernels import KINDS, potential_kind, shape_of
 from ..radial_sum import Potential
+from ..view import View
 
 ROWS = 1024
 ORDER_STEPS = 16  # with one order
@@ -60,38 +61,62 @@ class DrawnPairs:
         stride = _stride(counter_rng.key_of(self.seed, self.step), n)
         return self.order[(torch.arange(n, device=self.order.device) * stride) % n]
 
-    def mass(self, potential: Potential, positions: Tensor) -> Tensor:
-        """Σⱼ value(uᵢⱼ) over the cells that i drew, (n,)."""
-        if _is_fused(potential, positions):
-            row, mass = self._row(positions), torch.empty(positions.shape[0])
-            self._run(0, potential, row, mass)
+    @cached_property
+    def place_of(self) -> Tensor:
+        """Where each cell sits, (n,) int64."""
+        return torch.empty_like(self.cells).index_copy_(0, self.cells, torch.arange(len(self.cells)).to(self.cells))
+
+    def mass(self, potential: Potential, view: View) -> Tensor:
+        """Σⱼ value(uᵢⱼ) over the cells that i drew, (m,)."""
+        if _is_fused(potential, view):
+            row, mass = self._row(view.everyone), torch.empty(len(view.mine))
+            self._run(0, potential, view, row, mass)
             return mass
-        parts = [potential.value(sq_dist).sum(1) for _, _, _, sq_dist in self._blocks(positions)]
-        return torch.empty_like(positions[:, 0]).index_copy_(0, self.cells, torch.cat(parts))
+        blocks = self._drawn(view).split(self._rows_of_block)
+        parts = zip(view.mine.split(self._rows_of_block), blocks, strict=True)
+        return torch.cat([potential.value(_apart(mine, view, others)[1]).sum(1) for mine, others in parts])
 
-    def push(self, potential: Potential, positions: Tensor, share: Tensor) -> Tensor:
-        """Σⱼ (sᵢ + sⱼ) slope(uᵢⱼ) (zᵢ − zⱼ), sᵢ where i drew j and sⱼ where j drew i, (n, d); `share` is s, (n,)."""
-        if _is_fused(potential, positions):
-            row, push = self._row(positions), torch.empty(positions.shape[0], 3)
+    def push(self, potential: Potential, view: View, share: Tensor) -> Tensor:
+        """Σⱼ (sᵢ + sⱼ) slope(uᵢⱼ) (zᵢ − zⱼ), sᵢ where i drew j and sⱼ where j drew i, (m, d); `share` is s of all rows.
+
+        Nobody draws new cells: they feel whom they drew, twice.
+        """
+        if _is_fused(potential, view):
+            row, push = self._row(view.everyone), torch.empty(len(view.mine), 3)
             row[3] = self._around(share[self.cells])
-            self._run(1, potential, row, push)
-            return push[:, : positions.shape[1]].contiguous()
-        push = torch.zeros_like(positions)
-        for cells, others, difference, sq_dist in self._blocks(positions):
-            each = (share[cells][:, None] * potential.slope(sq_dist))[:, :, None] * difference
-            push.index_add_(0, cells, each.sum(1))
-            push.index_add_(0, others.reshape(-1), -each.reshape(-1, positions.shape[1]))
-        return push
+            self._run(1, potential, view, row, push)
+            return push[:, : view.mine.shape[1]].contiguous()
+        own, blocks = view.own(share), []
+        others = (self._drawn(view), self._drew(view)) if not view.is_new else (self._drawn(view),) * 2
+        for rows in torch.arange(len(view.mine), device=share.device).split(self._rows_of_block):
+            of_others = own[rows, None] if view.is_new else share[others[1][rows]]
+            block = 0
+            for cells, shares in ((others[0][rows], own[rows, None]), (others[1][rows], of_others)):
+                difference, sq_dist = _apart(view.mine[rows], view, cells)
+                block = block + ((shares * potential.slope(sq_dist))[:, :, None] * difference).sum(1)
+            blocks.append(block)
+        return torch.cat(blocks)
 
-    def _blocks(self, positions: Tensor):
-        """Cells (b,), whom they drew (b, m), differences (b, m, d) and squared distances (b, m)."""
-        around = self._around(self.cells)
-        offsets = 1 + torch.arange(self.n_negatives, device=around.device)
-        places = torch.arange(len(self.cells), device=around.device)
-        for block in places.split(max(1, BLOCK_PAIRS // self.n_negatives)):
-            cells, others = around[block], around[block[:, None] + offsets]
-            difference = positions[cells][:, None, :] - positions[others]
-            yield cells, others, difference, difference.square().sum(2)
+    @property
+    def _rows_of_block(self) -> int:
+        return max(1, BLOCK_PAIRS // self.n_negatives)
+
+    def _drawn(self, view: View) -> Tensor:
+        """Whom each row drew, (rows, m); new cells sit down before a place that they draw."""
+        offsets = torch.arange(self.n_negatives, device=self.cells.device)
+        if not view.is_new:
+            return self.cells[(view.own(self.place_of)[:, None] + 1 + offsets) % len(self.cells)]
+        begin, end = view.world.rows(view.n_rows)
+        rows = torch.arange(begin, end, device=self.cells.device)
+        places = counter_rng.integers(
+            counter_rng.key_of(self.seed, self.step), rows, torch.zeros_like(rows), len(self.cells)
+        )
+        return self.cells[(places[:, None] + offsets) % len(self.cells)]
+
+    def _drew(self, view: View) -> Tensor:
+        """Who drew each row, (rows, m)."""
+        offsets = torch.arange(self.n_negatives, device=self.cells.device)
+        return self.cells[(view.own(self.place_of)[:, None] - 1 - offsets) % len(self.cells)]
 
     def _around(self, values: Tensor) -> Tensor:
         """Of the places of the circle (n,), those of the row (n + m,)."""
@@ -110,11 +135,21 @@ class DrawnPairs:
         row[:n_components, n:] = row[:n_components, : self.n_negatives]
         return row
 
-    def _run(self, which: int, potential: Potential, row: Tensor, found: Tensor) -> None:
+    def _run(self, which: int, potential: Potential, view: View, row: Tensor, found: Tensor) -> None:
+        places = torch.arange(len(self.cells))
+        if len(found) < len(self.cells):  # in the order in which they sit: memory is read in a row
+            places = view.own(self.place_of).sort().values
         backend.parallel(
-            fused_circle.SUMS[potential_kind(potential)][which], backend.chunk_bounds(len(self.cells), ROWS),
-            self.cells.numpy(), row.numpy(), self.n_negatives, shape_of(potential), found.numpy(),
+            fused_circle.SUMS[potential_kind(potential)][which], backend.chunk_bounds(len(places), ROWS),
+            places.numpy(), self.cells.numpy(), row.numpy(), view.first, self.n_negatives, shape_of(potential),
+            found.numpy(),
         )  # fmt: skip
+
+
+def _apart(mine: Tensor, view: View, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences (b, m, d) and squared distances (b, m) of cells and others, (b, d) and (b, m)."""
+    difference = mine[:, None, :] - view.everyone[others]
+    return difference, difference.square().sum(2)
 
 
 def drawn_pairs(n_obs: int, n_negatives: int, seed: int, device: torch.device) -> DrawnPairs:
@@ -128,8 +163,9 @@ def _order(n: int, seed: int, step: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(key).permutation(n))
 
 
-def _is_fused(potential: Potential, positions: Tensor) -> bool:
-    return backend.is_fused(positions) and type(potential) in KINDS and positions.shape[1] <= 3
+def _is_fused(potential: Potential, view: View) -> bool:
+    known = type(potential) in KINDS and view.mine.shape[1] <= 3
+    return known and backend.is_fused(view.mine) and not view.is_new
 
 
 def _stride(key: int, n: int) -> int:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ..compute import reductions
+from ..view import View
 from .circle import DrawnPairs
-from .partition import flat_curvature
+from .partition import flat_curvature, n_cells
 from .term import Force, Term
 
 ROUNDING = 1e-5  # relative: masses of rows that differ by less are sums of float32 that are meant to be equal
@@ -25,10 +26,10 @@ ROUNDING = 1e-5  # relative: masses of rows that differ by less are sums of floa
 
 @dataclass(frozen=True)
 class ExpectedContrast(Term):
-    """The sum over all pairs; `plan` adds up φ, `counts` (n,) says how many cells each row stands for."""
+    """The sum over all pairs; `plan` adds up φ, `counts` (n,) says how many cells each of everyone stands for."""
 
     plan: object
-    row_mass: Tensor  # (n,)
+    row_mass: Tensor  # of all rows
     total: float
     n_negatives: float
     counts: Tensor | None = None
@@ -39,18 +40,18 @@ class ExpectedContrast(Term):
         each = self.row_mass if self.counts is None else self.row_mass / self.counts
         return torch.allclose(each, each[0], rtol=ROUNDING, atol=0)
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        rate = self.row_mass.to(positions.dtype) * self.n_negatives
-        n_others = (len(rate) if self.counts is None else float(self.counts.sum())) - 1
-        mass, push = self.plan(positions, positions, 0, self.counts)
+    def __call__(self, view: View, *, value: bool) -> Force:
+        rates = self.row_mass.to(view.mine.dtype) * self.n_negatives
+        rate, n_others = view.own(rates), n_cells(view.everyone, self.counts) - (0 if view.is_new else 1)
+        mass, push = self.plan(view.mine, view.everyone, view.first, self.counts)
         push *= rate[:, None]
-        count = torch.ones_like(rate) if self.counts is None else self.counts
-        if self._is_even:
+        if view.is_new or self._is_even:
             push *= 2
         else:
-            push += count[:, None] * self.plan(positions, positions, 0, rate)[1]
+            count = torch.ones_like(rate) if self.counts is None else view.own(self.counts)
+            push += count[:, None] * self.plan(view.mine, view.everyone, view.first, rates)[1]
         loss = reductions.total(rate * mass) / n_others if value else None
-        curvature = flat_curvature(positions, self.total, self.counts)
+        curvature = flat_curvature(view, self.total, self.counts)
         return Force(reductions.scale(push, 2 / n_others), loss, curvature)
 
 
@@ -59,15 +60,15 @@ class DrawnContrast(Term):
     """The sum over the pairs of a step."""
 
     potential: object
-    row_mass: Tensor  # (n,)
+    row_mass: Tensor  # of all rows
     total: float
     pairs: DrawnPairs
 
-    def at(self, positions: Tensor, step: int) -> DrawnContrast:
+    def at(self, view: View, step: int) -> DrawnContrast:
         return replace(self, pairs=self.pairs.at(step))
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        rate = self.row_mass.to(positions.dtype)
-        push = self.pairs.push(self.potential, positions, rate)
-        loss = reductions.total(rate * self.pairs.mass(self.potential, positions)) if value else None
-        return Force(reductions.scale(push, 2), loss, flat_curvature(positions, self.total, None))
+    def __call__(self, view: View, *, value: bool) -> Force:
+        rates = self.row_mass.to(view.mine.dtype)
+        push = self.pairs.push(self.potential, view, rates)
+        loss = reductions.total(view.own(rates) * self.pairs.mass(self.potential, view)) if value else None
+        return Force(reductions.scale(push, 2), loss, flat_curvature(view, self.total, None))

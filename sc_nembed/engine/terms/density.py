@@ -14,8 +14,9 @@ both roles. Where the kernel underflows at all edges of a cell, its radius is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from ..fused import density as fused_density
 from ..fused.kernels import CAUCHY, KINDS, shape_of
 from ..graph import AffinityMatrix
 from ..kernel import Kernel, StudentT
+from ..view import View
 from .attraction import ranges, unsigned
 from .term import Force, Term
 
@@ -38,23 +40,33 @@ SMALLEST_MASS = 1e-30
 class Density(Term):
     """Minus the correlation of log local radii; the curvature is 8 Σⱼ |wᵢⱼ + wⱼᵢ|: with less, UMAP's steps overshoot.
 
-    `matrix` gives the edges, its weights are not read; `log_radius` is (n,) float64, of the data.
+    `matrix` gives the edges of the view's rows, its weights are not read; `log_radius` is float64, of the data and of
+    all rows. Of new cells the correlation is that among them: the radii of the fixed ones do not change.
     """
 
     matrix: AffinityMatrix
     kernel: Kernel
     log_radius: Tensor
+    of_all_rows: ClassVar[bool] = True
 
     def log_radii(self, positions: Tensor) -> Tensor:
-        """Of the embedding, (n,) float64."""
-        return self._first(positions)[0]
+        """Of an embedding of all rows, (n,) float64."""
+        return self._first(View.whole(positions))[0]
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        radius, ratio, share = self._first(positions)
-        correlation, slope = _correlation(self._standard, radius)
-        own = (slope.to(positions.device) * share).to(positions.dtype)
-        second = self._fused_forces if self._is_fused(positions) else self._plain_forces
-        gradient, curvature = second(positions, own, (own * ratio).to(positions.dtype))
+    def shard(self, begin: int, end: int) -> Density:
+        return replace(self, matrix=self.matrix.shard(begin, end))
+
+    def __call__(self, view: View, *, value: bool) -> Force:
+        radius, ratio, share = self._first(view)
+        correlation, slope = _correlation(view, view.own(self._standard), radius)
+        own = (slope.to(share.device) * share).to(view.mine.dtype)
+        lever = (own * ratio).to(own.dtype)
+        if view.is_new:
+            owns = levers = torch.zeros_like(view.everyone[:, 0])
+        else:
+            owns, levers = view.gather(own), view.gather(lever)
+        second = self._fused_forces if self._is_fused(view) else self._plain_forces
+        gradient, curvature = second(view, own, lever, owns, levers)
         return Force(gradient, -correlation if value else None, curvature)
 
     @cached_property
@@ -71,42 +83,47 @@ class Density(Term):
     def _rows(self) -> Tensor:
         return self.matrix.rows()
 
-    def _is_fused(self, positions: Tensor) -> bool:
-        return backend.is_fused(positions) and type(self.kernel) in KINDS
+    def _is_fused(self, view: View) -> bool:
+        return backend.is_fused(view.mine) and type(self.kernel) in KINDS
 
-    def _first(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log radii (n,) float64, their ρ, and 1 / ((ε + ρ) Σ q), (n,) each."""
-        return (self._fused_radii if self._is_fused(positions) else self._plain_radii)(positions)
+    def _first(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
+        """Log radii (m,) float64, their ρ, and 1 / ((ε + ρ) Σ q), (m,) each."""
+        return (self._fused_radii if self._is_fused(view) else self._plain_radii)(view)
 
-    def _fused_radii(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n = len(positions)
-        radius, ratio, share = torch.empty(n, dtype=torch.float64), torch.empty(n), torch.empty(n)
-        self._run(0, positions, radius.numpy(), ratio.numpy(), share.numpy())
+    def _fused_radii(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
+        m = len(view.mine)
+        radius, ratio, share = torch.empty(m, dtype=torch.float64), torch.empty(m), torch.empty(m)
+        self._run(0, view, radius, ratio, share)
         return radius, ratio, share
 
-    def _fused_forces(self, positions: Tensor, own: Tensor, lever: Tensor) -> tuple[Tensor, Tensor]:
-        gradient, curvature = torch.empty(positions.shape), torch.empty(len(positions))
-        self._run(1, positions, own.numpy(), lever.numpy(), gradient.numpy(), curvature.numpy())
+    def _fused_forces(self, view: View, *given: Tensor) -> tuple[Tensor, Tensor]:
+        gradient, curvature = torch.empty(view.mine.shape), torch.empty(len(view.mine))
+        self._run(1, view, *given, gradient, curvature)
         return gradient, curvature
 
-    def _run(self, which: int, positions: Tensor, *arrays: np.ndarray) -> None:
+    def _run(self, which: int, view: View, *tensors: Tensor) -> None:
         """One of the two passes."""
         kind = CAUCHY if self.kernel == StudentT(1.0) else KINDS[type(self.kernel)]
-        points, shape = backend.as_array(positions), shape_of(self.kernel)
-        if positions.shape[1] == 2:
-            passes, given = fused_density.TWO_D[kind], (backend.pairs(positions), shape)
+        shape, both = shape_of(self.kernel), (view.mine, view.everyone)
+        if view.mine.shape[1] == 2:
+            passes, given = fused_density.TWO_D[kind], (*map(backend.pairs, both), shape)
         else:
-            passes, given = (fused_density.radii_any_d, fused_density.forces_any_d), (points, kind, shape)
-        backend.parallel(passes[which], ranges(len(points)), *self._edges, *given, *arrays)
+            passes, given = (
+                (fused_density.radii_any_d, fused_density.forces_any_d),
+                (*map(backend.as_array, both), kind, shape),
+            )
+        backend.parallel(
+            passes[which], ranges(len(view.mine)), *self._edges, *given, *(tensor.numpy() for tensor in tensors)
+        )
 
-    def _along_edges(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _along_edges(self, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         columns = self.matrix.indices.long()
-        difference = positions[self._rows] - positions[columns]
+        difference = view.mine[self._rows] - view.everyone[columns]
         return self._rows, columns, difference, difference.square().sum(1)
 
-    def _plain_radii(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rows, _, _, sq_dist = self._along_edges(positions)
-        nothing, value = positions.new_zeros(len(positions)), self.kernel.value(sq_dist)
+    def _plain_radii(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
+        rows, _, _, sq_dist = self._along_edges(view)
+        nothing, value = torch.zeros_like(view.mine[:, 0]), self.kernel.value(sq_dist)
         mass = nothing.index_add(0, rows, value)
         nearest = (nothing + torch.inf).scatter_reduce(0, rows, sq_dist, "amin")
         is_seen = mass > SMALLEST_MASS
@@ -115,19 +132,21 @@ class Density(Term):
         share = is_seen / (mass * (SMALLEST_SQ_DIST + ratio))
         return (SMALLEST_SQ_DIST + ratio).double().log(), ratio, share
 
-    def _plain_forces(self, positions: Tensor, own: Tensor, lever: Tensor) -> tuple[Tensor, Tensor]:
-        rows, columns, difference, sq_dist = self._along_edges(positions)
+    def _plain_forces(
+        self, view: View, own: Tensor, lever: Tensor, owns: Tensor, levers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rows, columns, difference, sq_dist = self._along_edges(view)
         slope = self.kernel.slope(sq_dist)
-        pull = (own[rows] + own[columns]) * (self.kernel.value(sq_dist) + sq_dist * slope)
-        strength = 2 * (pull - (lever[rows] + lever[columns]) * slope)
-        gradient = torch.zeros_like(positions).index_add(0, rows, -strength[:, None] * difference)
-        return gradient, positions.new_zeros(len(positions)).index_add(0, rows, 4 * strength.abs())
+        pull = (own[rows] + owns[columns]) * (self.kernel.value(sq_dist) + sq_dist * slope)
+        strength = 2 * (pull - (lever[rows] + levers[columns]) * slope)
+        gradient = torch.zeros_like(view.mine).index_add(0, rows, -strength[:, None] * difference)
+        return gradient, torch.zeros_like(view.mine[:, 0]).index_add(0, rows, 4 * strength.abs())
 
 
-def _correlation(standard: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """The correlation with the shift in its variance, and its derivatives by the radii, (n,) float64."""
-    n = len(radius)
-    centred = radius - reductions.total(radius) / n
-    spread = (reductions.total(centred.square()) / n + VARIANCE_SHIFT).sqrt()
-    covariance = reductions.total(standard * centred) / n
+def _correlation(view: View, standard: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """The correlation with the shift in its variance, of all rows, and its derivatives by the radii, (m,) float64."""
+    n = view.n_rows
+    centred = radius - view.total(radius) / n
+    spread = (view.total(centred.square()) / n + VARIANCE_SHIFT).sqrt()
+    covariance = view.total(standard * centred) / n
     return covariance / spread, (standard - covariance * centred / spread.square()) / (n * spread)

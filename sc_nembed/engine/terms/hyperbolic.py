@@ -12,8 +12,9 @@ norm is compared with the distance from the origin.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 from ..compute import backend, reductions
 from ..fused import hyperbolic as fused_hyperbolic
 from ..graph import AffinityMatrix
+from ..view import View
 from .attraction import unsigned
 from .partition import counted
 from .term import Force, Term
@@ -33,7 +35,7 @@ TINY = 1e-12  # t below which arsinh √t / √t is 1
 
 @dataclass(frozen=True)
 class HyperbolicAttraction(Term):
-    """Attraction along the edges of a symmetric P."""
+    """Attraction along the edges of a symmetric P, the rows of the view."""
 
     matrix: AffinityMatrix
     gamma: float
@@ -42,11 +44,14 @@ class HyperbolicAttraction(Term):
     def _edges(self) -> tuple[np.ndarray, ...]:
         return unsigned(self.matrix)
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        if _is_fused(positions):
-            cost, pull = _fused_attraction(self._edges, positions, self.gamma**-2)
+    def shard(self, begin: int, end: int) -> HyperbolicAttraction:
+        return replace(self, matrix=self.matrix.shard(begin, end))
+
+    def __call__(self, view: View, *, value: bool) -> Force:
+        if _is_fused(view):
+            cost, pull = _fused_attraction(self._edges, view, self.gamma**-2)
         else:
-            cost, pull = _plain_attraction(self.matrix, positions, self.gamma**-2)
+            cost, pull = _plain_attraction(self.matrix, view, self.gamma**-2)
         return Force(pull.mul_(4), cost if value else None, None)
 
 
@@ -58,38 +63,41 @@ class HyperbolicPartition(Term):
 
     gamma: float
     total: float
-    counts: Tensor | None = None  # (n,)
+    counts: Tensor | None = None  # (n,), of everyone
+    of_all_rows: ClassVar[bool] = True
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        weights = torch.ones_like(positions[:, 0]) if self.counts is None else self.counts.to(positions.dtype)
-        sums = _fused_sums if _is_fused(positions) else _plain_sums
-        mass, push = counted(*sums(positions, weights, self.gamma**-2), self.counts)
-        partition = reductions.total(mass)
+    def __call__(self, view: View, *, value: bool) -> Force:
+        everyone = view.everyone
+        weights = torch.ones_like(everyone[:, 0]) if self.counts is None else self.counts.to(everyone.dtype)
+        sums = _fused_sums if _is_fused(view) else _plain_sums
+        mass, push = counted(view, *sums(view, weights, self.gamma**-2), self.counts)
+        partition = view.total(mass)
         gradient = reductions.scale(push, (4 * self.total / partition).to(push.dtype))
         return Force(gradient, self.total * partition.log() if value else None, None)
 
 
 @dataclass(frozen=True)
 class NormTerm(Term):
-    """`sq_norms` is (n,), ‖x‖² of the features; a row that stands for w cells counts w times."""
+    """`sq_norms` are ‖x‖² of the features of all rows; a row that stands for w cells counts w times."""
 
     sq_norms: Tensor
     counts: Tensor | None = None
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        z = positions.double()
-        share = torch.ones_like(z[:, 0]) if self.counts is None else self.counts.double()
-        share = share / share.sum()
+    def __call__(self, view: View, *, value: bool) -> Force:
+        z = view.mine.double()
+        counts = None if view.is_new else self.counts
+        share = torch.ones(view.n_rows, dtype=z.dtype, device=z.device) if counts is None else counts.double()
+        share = view.own(share / share.sum())
         sq_length = z.square().sum(1)
         length = sq_length.sqrt()
         ratio = torch.where(sq_length > TINY, length.atanh() / length.clamp_min(TINY), 1.0)
-        missing = self.sq_norms.double() - 4 * sq_length * ratio.square()
+        missing = view.own(self.sq_norms).double() - 4 * sq_length * ratio.square()
         gradient = (-16 * share * missing * ratio / (1 - sq_length))[:, None] * z
-        return Force(gradient.to(positions.dtype), reductions.total(share * missing.square()) if value else None, None)
+        return Force(gradient.to(view.mine.dtype), reductions.total(share * missing.square()) if value else None, None)
 
 
-def _is_fused(positions: Tensor) -> bool:
-    return backend.is_fused(positions) and positions.shape[1] <= 3
+def _is_fused(view: View) -> bool:
+    return backend.is_fused(view.mine) and view.mine.shape[1] <= 3
 
 
 def _sq_distance(t: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,33 +107,38 @@ def _sq_distance(t: Tensor) -> tuple[Tensor, Tensor]:
     return 4 * t * ratio.square(), 4 * ratio / (1 + t).sqrt()
 
 
-def _plain_attraction(matrix: AffinityMatrix, positions: Tensor, precision: float) -> tuple[Tensor, Tensor]:
-    room = 1 - positions.square().sum(1)
-    pull, inward, cost = torch.zeros_like(positions), torch.zeros_like(room), room.new_zeros(())
+def _room(positions: Tensor) -> Tensor:
+    return 1 - positions.square().sum(1)
+
+
+def _plain_attraction(matrix: AffinityMatrix, view: View, precision: float) -> tuple[Tensor, Tensor]:
+    room, rooms = _room(view.mine), _room(view.everyone)
+    pull, inward, cost = torch.zeros_like(view.mine), torch.zeros_like(room), room.new_zeros(())
     parts = (part.split(BLOCK_PAIRS) for part in (matrix.rows(), matrix.indices, matrix.weights))
     for row, column, weight in zip(*parts, strict=True):
-        column, weight = column.long(), weight.to(positions.dtype)
-        difference = positions[row] - positions[column]
-        t = difference.square().sum(1) / (room[row] * room[column])
+        column, weight = column.long(), weight.to(room.dtype)
+        difference = view.mine[row] - view.everyone[column]
+        t = difference.square().sum(1) / (room[row] * rooms[column])
         sq_dist, slope = _sq_distance(t)
         strength = weight * slope * precision / (1 + precision * sq_dist)
-        pull.index_add_(0, row, (strength / room[column])[:, None] * difference)
+        pull.index_add_(0, row, (strength / rooms[column])[:, None] * difference)
         inward.index_add_(0, row, strength * t)
         cost = cost + (weight * (precision * sq_dist).log1p()).sum()
-    return cost, (pull + inward[:, None] * positions) / room[:, None]
+    return cost, (pull + inward[:, None] * view.mine) / room[:, None]
 
 
-def _plain_sums(positions: Tensor, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
-    """Σⱼ wⱼ qᵢⱼ (n,), and half the sum over j of wⱼ ∂qᵢⱼ / ∂zᵢ (n, d), in blocks of rows."""
-    room, found = 1 - positions.square().sum(1), []
-    for rows in torch.arange(len(room), device=positions.device).split(max(1, BLOCK_PAIRS // len(room))):
-        difference = positions[rows, None, :] - positions[None, :, :]
-        t = difference.square().sum(2) / (room[rows, None] * room[None, :])
+def _plain_sums(view: View, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    """Σⱼ wⱼ qᵢⱼ (m,), and half the sum over j of wⱼ ∂qᵢⱼ / ∂zᵢ (m, d), in blocks of rows."""
+    room, rooms, found = _room(view.mine), _room(view.everyone), []
+    itself = torch.zeros_like(room) if view.is_new else view.own(weights)
+    for rows in torch.arange(len(room), device=room.device).split(max(1, BLOCK_PAIRS // len(rooms))):
+        difference = view.mine[rows, None, :] - view.everyone[None, :, :]
+        t = difference.square().sum(2) / (room[rows, None] * rooms[None, :])
         sq_dist, slope = _sq_distance(t)
         value = 1 / (1 + precision * sq_dist)
         slope = -precision * slope * value.square() * weights
-        push = ((slope / room)[:, :, None] * difference).sum(1) + (slope * t).sum(1)[:, None] * positions[rows]
-        found.append(((value * weights).sum(1) - weights[rows], push / room[rows, None]))
+        push = ((slope / rooms)[:, :, None] * difference).sum(1) + (slope * t).sum(1)[:, None] * view.mine[rows]
+        found.append(((value * weights).sum(1) - itself[rows], push / room[rows, None]))
     mass, push = zip(*found, strict=True)
     return torch.cat(mass), torch.cat(push)
 
@@ -136,21 +149,25 @@ def _padded(positions: Tensor) -> tuple[Tensor, np.ndarray]:
     return torch.nn.functional.pad(positions, (0, 3 - positions.shape[1])), inverse.float().numpy()
 
 
-def _fused_attraction(edges: tuple[np.ndarray, ...], positions: Tensor, precision: float) -> tuple[Tensor, Tensor]:
-    points, inverse = _padded(positions)
-    bounds, pull = backend.chunk_bounds(len(points), FUSED_ROWS), torch.empty(points.shape)
+def _fused_attraction(edges: tuple[np.ndarray, ...], view: View, precision: float) -> tuple[Tensor, Tensor]:
+    everyone, rooms = _padded(view.everyone)
+    mine, room = (everyone, rooms) if view.mine is view.everyone else _padded(view.mine)
+    bounds, pull = backend.chunk_bounds(len(mine), FUSED_ROWS), torch.empty(mine.shape)
     cost = np.empty(len(bounds))
     backend.parallel(
-        fused_hyperbolic.attraction, bounds, *edges, points.numpy(), inverse, np.float32(precision), cost, pull.numpy()
-    )
-    return torch.tensor(cost.sum()), pull[:, : positions.shape[1]].contiguous()
-
-
-def _fused_sums(positions: Tensor, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
-    points, inverse = _padded(positions)
-    mass, push = torch.empty(len(points)), torch.empty(points.shape)
-    backend.parallel(
-        fused_hyperbolic.partition, backend.chunk_bounds(len(points), FUSED_ROWS), points.T.contiguous().numpy(),
-        inverse, backend.as_array(weights), np.float32(precision), mass.numpy(), push.numpy(),
+        fused_hyperbolic.attraction, bounds, *edges, mine.numpy(), room, everyone.numpy(), rooms,
+        np.float32(precision), cost, pull.numpy(),
     )  # fmt: skip
-    return mass, push[:, : positions.shape[1]].contiguous()
+    return torch.tensor(cost.sum()), pull[:, : view.mine.shape[1]].contiguous()
+
+
+def _fused_sums(view: View, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    everyone, rooms = _padded(view.everyone)
+    mine, room = (everyone, rooms) if view.mine is view.everyone else _padded(view.mine)
+    mass, push = torch.empty(len(mine)), torch.empty(mine.shape)
+    backend.parallel(
+        fused_hyperbolic.partition, backend.chunk_bounds(len(mine), FUSED_ROWS), mine.numpy(), room,
+        everyone.T.contiguous().numpy(), rooms, backend.as_array(weights), np.float32(precision),
+        -1 if view.is_new else view.first, mass.numpy(), push.numpy(),
+    )  # fmt: skip
+    return mass, push[:, : view.mine.shape[1]].contiguous()

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..graph import AffinityMatrix
+from ..view import View
 from .pair_potential import PairPotential
 from .pair_sum import PairSum
-from .partners import both_ends, nearby
+from .partners import both_ends, nearby, one_end
 from .term import Force, Term
 
 INTERVAL = 10  # steps between two draws
@@ -24,9 +25,9 @@ class NearbyPairSum(Term):
     total
         The sum over the pairs as they are now.
     partners
-        (n, k) those pairs.
+        (m, k) those pairs, of the view's rows.
     matrix
-        P as it is defined; a cell's neighbors are never drawn.
+        P as it is defined, of the same rows; a cell's neighbors are never drawn.
     max_distance
         In the embedding, of cells that are drawn.
     first_step, seed
@@ -41,15 +42,27 @@ class NearbyPairSum(Term):
     first_step: int
     seed: int
 
-    def at(self, positions: Tensor, step: int) -> Term:
+    def at(self, view: View, step: int) -> NearbyPairSum:
         done = step - self.first_step
         if done <= 1 or done % INTERVAL != 1:
             return self
-        partners = nearby(self.partners, self.matrix, positions, self.max_distance, self.seed, step)
-        return replace(self, partners=partners, total=replace(self.total, pairs=both_ends(partners)))
+        partners = nearby(self.partners, self.matrix, view, self.max_distance, self.seed, step)
+        return replace(self, partners=partners, total=replace(self.total, pairs=_pairs(view, partners)))
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        return self.total(positions, value=value)
+    def shard(self, begin: int, end: int) -> NearbyPairSum:
+        total, matrix = self.total.shard(begin, end), self.matrix.shard(begin, end)
+        return replace(self, total=total, partners=self.partners[begin:end], matrix=matrix)
+
+    def __call__(self, view: View, *, value: bool) -> Force:
+        return self.total(view, value=value)
+
+
+def _pairs(view: View, partners: Tensor) -> AffinityMatrix:
+    """The pairs of the view's rows, from whichever end they were drawn; nobody draws new cells."""
+    if view.is_new:
+        return one_end(partners, len(view.everyone))
+    pairs = both_ends(view.gather(partners))
+    return pairs if len(partners) == pairs.n_rows else pairs.shard(view.first, view.first + len(partners))
 
 
 def nearby_pair_sum(

@@ -25,6 +25,7 @@ from ..affinity import symmetrize
 from ..compute import backend, counter_rng
 from ..fused import partners as fused_partners
 from ..graph import AffinityMatrix
+from ..view import View
 
 MID_NEAR_STEP, FAR_STEP = 0, 1  # what the keys of the draws are made with; those of nearby pairs with larger numbers
 N_CANDIDATES = 6  # drawn for each mid-near pair
@@ -76,42 +77,43 @@ def far(matrix: AffinityMatrix, n_pairs: int, seed: int) -> Tensor:
     return torch.from_numpy(partners)
 
 
-def nearby(
-    partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_distance: float, seed: int, step: int
-) -> Tensor:
-    """Far partners drawn anew within a distance in the embedding; where a hundred draws find none, the one before."""
+def nearby(partners: Tensor, matrix: AffinityMatrix, view: View, max_distance: float, seed: int, step: int) -> Tensor:
+    """Far partners of the view's rows, (m, k), drawn anew within a distance in the embedding; where a hundred draws
+    find none, the one before.
+    """
     key = counter_rng.key_of(seed, step)
-    drawn = (_nearby_fused if backend.is_fused(positions) else _nearby_plain)(
-        partners, matrix, positions, max_distance**2, key
-    )
+    draw = _nearby_fused if backend.is_fused(view.mine) else _nearby_plain
+    drawn = draw(partners, matrix, view, max_distance**2, key)
     return torch.where(drawn < 0, partners, drawn)
 
 
-def _nearby_fused(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_sq_dist: float, key: int) -> Tensor:
+def _nearby_fused(partners: Tensor, matrix: AffinityMatrix, view: View, max_sq_dist: float, key: int) -> Tensor:
     drawn = torch.empty_like(partners)
     backend.parallel(
         fused_partners.nearby, backend.chunk_bounds(len(partners), ROWS), backend.as_array(matrix.indptr),
-        backend.as_array(matrix.indices), backend.as_array(positions), np.uint64(key), np.float32(max_sq_dist), N_TRIES,
-        drawn.numpy(),
+        backend.as_array(matrix.indices), backend.as_array(view.mine), backend.as_array(view.everyone),
+        -1 if view.is_new else view.first, np.uint64(key), np.float32(max_sq_dist), N_TRIES, drawn.numpy(),
     )  # fmt: skip
     return drawn
 
 
-def _nearby_plain(partners: Tensor, matrix: AffinityMatrix, positions: Tensor, max_sq_dist: float, key: int) -> Tensor:
-    n, drawn = len(partners), torch.full_like(partners, -1)
-    everyone = torch.arange(n, device=positions.device)
+def _nearby_plain(partners: Tensor, matrix: AffinityMatrix, view: View, max_sq_dist: float, key: int) -> Tensor:
+    n, drawn = len(view.everyone), torch.full_like(partners, -1)
+    first = 0 if view.is_new else view.first
     edges = (matrix.rows() * n + matrix.indices.long()).sort().values
-    tries = torch.arange(N_TRIES, device=positions.device)
-    for rows in everyone.split(max(1, BLOCK // N_TRIES)):
+    tries = torch.arange(N_TRIES, device=drawn.device)
+    for rows in torch.arange(len(partners), device=drawn.device).split(max(1, BLOCK // N_TRIES)):
         for k in range(partners.shape[1]):
-            found = counter_rng.integers(key, rows[:, None], k * N_TRIES + tries, n)  # (rows, N_TRIES)
-            sq_dist = (positions[rows][:, None] - positions[found]).square().sum(2)
+            found = counter_rng.integers(key, first + rows[:, None], k * N_TRIES + tries, n)  # (rows, N_TRIES)
+            sq_dist = (view.mine[rows][:, None] - view.everyone[found]).square().sum(2)
             pair = rows[:, None] * n + found
             taken = (found[:, :, None] == drawn[rows, None, :k]).any(2)
             is_edge = edges[torch.searchsorted(edges, pair).clamp_max(len(edges) - 1)] == pair
-            fits = (found != rows[:, None]) & (sq_dist <= max_sq_dist) & ~taken & ~is_edge
-            first = fits.int().argmax(1, keepdim=True)
-            chosen = torch.where(fits.gather(1, first), found.gather(1, first), -1)
+            fits = (sq_dist <= max_sq_dist) & ~taken & ~is_edge
+            if not view.is_new:
+                fits &= found != first + rows[:, None]
+            earliest = fits.int().argmax(1, keepdim=True)
+            chosen = torch.where(fits.gather(1, earliest), found.gather(1, earliest), -1)
             drawn[rows, k] = chosen[:, 0].to(drawn.dtype)
     return drawn
 
@@ -123,6 +125,16 @@ def both_ends(partners: Tensor) -> AffinityMatrix:
     return AffinityMatrix(
         indptr, indices, torch.ones(len(indices), device=indices.device), n_rows=n, n_cols=n, first_row=0,
         row_mass=torch.full((n,), float(k), device=indices.device), total=float(len(indices)),
+    )  # fmt: skip
+
+
+def one_end(partners: Tensor, n_fixed: int) -> AffinityMatrix:
+    """Pairs of new cells, the rows, and their partners among the fixed ones, (m, k), as a matrix of ones."""
+    m, k = partners.shape
+    indptr, ones = torch.arange(m + 1, device=partners.device) * k, torch.ones(m * k, device=partners.device)
+    return AffinityMatrix(
+        indptr, partners.flatten().int(), ones, n_rows=m, n_cols=n_fixed, first_row=None,
+        row_mass=torch.full((m,), float(k), device=partners.device), total=float(m * k),
     )  # fmt: skip
 
 

@@ -8,49 +8,61 @@ A cell that stands for w equal ones counts w times (`counts`).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..compute import reductions
+from ..view import View
+from .partition import n_cells
 from .term import Force, Term
 
 
 @dataclass(frozen=True)
 class Reference(Term):
-    """`layout` is (n, d), centred; `scale` is α. The curvature is 2 / n."""
+    """`layout` is (n, d), centred, of all rows; `scale` is α, 0-d. The curvature is 2 / n."""
 
     layout: Tensor
-    scale: float = 1.0
+    scale: Tensor | float = 1.0
     counts: Tensor | None = None  # (n,)
 
-    def at(self, positions: Tensor, step: int) -> Reference:
-        size, own = (self._norm(points) for points in (self._centred(positions), self.layout))
+    def at(self, view: View, step: int) -> Reference:
+        layout = view.own(self.layout)
+        size, own = (view.sum(self._sq_norm(view, points)).sqrt() for points in (self._centred(view), layout))
         return replace(self, scale=size / own)
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        apart = self._centred(positions) - self.scale * self.layout.to(positions)
-        n_cells = len(positions) if self.counts is None else float(self.counts.sum())
-        loss = None
-        if value:
-            loss = torch.tensor(self._norm(apart) ** 2 / n_cells, dtype=torch.float64, device=positions.device)
+    def __call__(self, view: View, *, value: bool) -> Force:
+        apart = self._centred(view) - self.scale * view.own(self.layout).to(view.mine)
+        n = n_cells(view.everyone, self.counts)
+        loss = self._sq_norm(view, apart).sqrt().square() / n if value else None
         if self.counts is None:
-            return Force(reductions.scale(apart, 2 / n_cells), loss, positions.new_full((1,), 2 / n_cells))
-        share = self.counts.to(positions) * (2 / n_cells)
+            return Force(reductions.scale(apart, 2 / n), loss, apart.new_full((1,), 2 / n))
+        share = view.own(self.counts).to(apart) * (2 / n)
         return Force(share[:, None] * apart, loss, share)
 
-    def _centred(self, points: Tensor) -> Tensor:
-        return points - mean_of(points, self.counts).to(points.dtype)
+    def _centred(self, view: View) -> Tensor:
+        if view.is_new:
+            raise ValueError(
+                "A reference says where the cells of a fit lie to each other, whatever its size and place; it has no "
+                "place for new cells. Drop it where they are placed."
+            )
+        return view.mine - _mean(view, self.counts).to(view.mine.dtype)
 
-    def _norm(self, points: Tensor) -> float:
-        weighted = points if self.counts is None else points * self.counts.to(points)[:, None]
-        return math.sqrt(max(0.0, reductions.dot(weighted, points)))
+    def _sq_norm(self, view: View, points: Tensor) -> Tensor:
+        """Of the view's rows, 0-d float64."""
+        weighted = points if self.counts is None else points * view.own(self.counts).to(points)[:, None]
+        return reductions.inner(weighted, points).clamp_min(0)
 
 
 def mean_of(points: Tensor, counts: Tensor | None) -> Tensor:
     """The mean of all cells, (d,) float64."""
+    return _mean(View.whole(points), counts)
+
+
+def _mean(view: View, counts: Tensor | None) -> Tensor:
     if counts is None:
-        return torch.stack([reductions.total(column) for column in points.T]).to(points.device) / len(points)
-    return (points.double() * counts.double()[:, None]).sum(0) / counts.double().sum()
+        sums = torch.stack([reductions.total(column) for column in view.mine.T]).to(view.mine.device)
+        return view.sum(sums) / len(view.everyone)
+    weighted = view.mine.double() * view.own(counts).double()[:, None]
+    return view.sum(weighted.sum(0)) / counts.double().sum()

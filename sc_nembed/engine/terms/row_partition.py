@@ -17,7 +17,8 @@ from ..compute import backend, reductions
 from ..fused import exact_sum as fused_exact_sum
 from ..fused.kernels import GAUSSIAN, KINDS, shape_of
 from ..kernel import Kernel
-from .partition import flat_curvature
+from ..view import View
+from .partition import flat_curvature, own_counts
 from .term import Force, Term
 
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
@@ -27,7 +28,7 @@ SMALLEST, SMALLEST_EXACT = 1e-6, 1e-300  # shares of the largest row sum below w
 
 @dataclass(frozen=True)
 class RowPartition(Term):
-    """`row_mass` is (n,), of P before it was symmetrised.
+    """`row_mass` is that of all rows, of P before it was symmetrised; `counts` are those of everyone.
 
     `plan` evaluates the sums, on a grid or, where `exact`, in float64; without one they are exact, by logarithms.
     """
@@ -39,63 +40,87 @@ class RowPartition(Term):
     counts: Tensor | None = None
     exact: bool = False
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        counts = torch.ones_like(positions[:, 0]) if self.counts is None else self.counts
-        row_mass = self.row_mass.to(positions.dtype)
+    def __call__(self, view: View, *, value: bool) -> Force:
+        counts = torch.ones_like(view.everyone[:, 0]) if self.counts is None else self.counts
+        row_mass = self.row_mass.to(view.mine.dtype)
         if self.plan is not None:
-            log_mass, gradient = self._by_plan(positions, row_mass, counts)
-        elif backend.is_fused(positions) and KINDS.get(type(self.kernel)) == GAUSSIAN and positions.shape[1] <= 3:
-            log_mass, gradient = _fused(self.kernel, positions, row_mass, counts)
+            log_mass, gradient = self._by_plan(view, row_mass, counts)
+        elif backend.is_fused(view.mine) and KINDS.get(type(self.kernel)) == GAUSSIAN and view.mine.shape[1] <= 3:
+            log_mass, gradient = _fused(self.kernel, view, row_mass, counts)
         else:
-            log_mass, gradient = _plain(self.kernel, positions, row_mass, counts)
-        loss = reductions.total(row_mass * log_mass) if value else None
-        return Force(gradient, loss, flat_curvature(positions, self.total, self.counts))
+            log_mass, gradient = _plain(self.kernel, view, row_mass, counts)
+        if view.is_new:  # the rows of fixed cells hold no new ones, which feel their own twice
+            gradient = 2 * gradient
+        loss = reductions.total(view.own(row_mass) * log_mass) if value else None
+        return Force(gradient, loss, flat_curvature(view, self.total, self.counts))
 
-    def _by_plan(self, positions: Tensor, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        places, counts = (part.double() if self.exact else part for part in (positions, counts))
-        mass, push = self.plan(places, places, 0, counts)
-        mass = mass + (counts - 1)
-        mass = mass.clamp_min((SMALLEST_EXACT if self.exact else SMALLEST) * float(mass.max()))
-        share = row_mass / mass
-        _, push_of_rows = self.plan(places, places, 0, share)
-        gradient = 2 * (share[:, None] * push + counts[:, None] * push_of_rows)
-        return mass.log().to(positions.dtype), gradient.to(positions.dtype)
+    def _by_plan(self, view: View, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = view.mine.dtype
+        if self.exact:
+            view, counts = view.map(Tensor.double), counts.double()
+        mass, push = self.plan(view.mine, view.everyone, view.first, counts)
+        own = own_counts(view, counts)
+        mass = mass if own is None else mass + (own - 1)
+        mass = at_least(view, mass, SMALLEST_EXACT if self.exact else SMALLEST)
+        share = view.own(row_mass) / mass
+        gradient = share[:, None] * push
+        if own is not None:
+            gradient = gradient + own[:, None] * self.plan(view.mine, view.everyone, view.first, view.gather(share))[1]
+        return mass.log().to(dtype), (2 * gradient).to(dtype)
 
 
-def _plain(kernel: Kernel, positions: Tensor, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of the row sums (n,) and the gradient (n, d), in blocks of rows."""
-    n = positions.shape[0]
-    blocks = torch.arange(n, device=positions.device).split(max(1, BLOCK_PAIRS // n))
-    log_mass = torch.cat([_log_weights(kernel, positions, rows, counts).logsumexp(1) for rows in blocks])
-    log_share, gradient = row_mass.log() - log_mass, []
+def at_least(view: View, mass: Tensor, share: float) -> Tensor:
+    """Sums that are no less than a share of the largest one of all rows."""
+    return torch.maximum(mass, (share * view.gather(mass).max().double()).to(mass.dtype))
+
+
+def _plain(kernel: Kernel, view: View, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of the row sums (m,) and the gradient (m, d), in blocks of rows."""
+    m, n = len(view.mine), len(view.everyone)
+    blocks = torch.arange(m, device=counts.device).split(max(1, BLOCK_PAIRS // n))
+    log_mass = torch.cat([_log_weights(kernel, view, rows, counts).logsumexp(1) for rows in blocks])
+    log_share, gradient = view.own(row_mass).log() - log_mass, []
+    log_shares = None if view.is_new else view.gather(log_share)
     for rows in blocks:
-        log_q = _log_weights(kernel, positions, rows, counts)
-        difference = positions[rows, None, :] - positions[None, :, :]
-        # w_j q_ij r_i / m_i, and w_i q_ij r_j / m_j
-        share = (log_q + log_share[rows, None]).exp()
-        other = (log_q - counts.log()[None, :] + counts[rows, None].log() + log_share[None, :]).exp()
-        strength = 2 * (share + other) * kernel.log_slope(difference.square().sum(2))
+        log_q = _log_weights(kernel, view, rows, counts)
+        difference = view.mine[rows, None, :] - view.everyone[None, :, :]
+        strength = (log_q + log_share[rows, None]).exp()  # w_j q_ij r_i / m_i, and w_i q_ij r_j / m_j
+        if log_shares is not None:
+            own = view.own(counts)[rows, None].log()
+            strength = strength + (log_q - counts.log()[None, :] + own + log_shares[None, :]).exp()
+        strength = 2 * strength * kernel.log_slope(difference.square().sum(2))
         gradient.append((strength[:, :, None] * difference).sum(1))
     return log_mass, torch.cat(gradient)
 
 
-def _log_weights(kernel: Kernel, positions: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
+def _log_weights(kernel: Kernel, view: View, rows: Tensor, counts: Tensor) -> Tensor:
     """log(wⱼ qᵢⱼ), (rows, n); a row's own entry holds its w − 1 twins, at distance 0."""
-    sq_dist = (positions[rows, None, :] - positions[None, :, :]).square().sum(2)
+    sq_dist = (view.mine[rows, None, :] - view.everyone[None, :, :]).square().sum(2)
     log_q = kernel.log_value(sq_dist) + counts.log()[None, :]
-    log_q[torch.arange(len(rows)), rows] = (counts[rows] - 1).log()
+    if not view.is_new:
+        log_q[torch.arange(len(rows)), view.first + rows] = (counts[view.first + rows] - 1).log()
     return log_q
 
 
-def _fused(kernel: Kernel, positions: Tensor, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    n, n_components = positions.shape
-    padded = torch.nn.functional.pad(positions, (0, 3 - n_components))
-    points, bounds = padded.T.contiguous().numpy(), backend.chunk_bounds(n, FUSED_ROWS)
-    log_mass, gradient = torch.empty(n), torch.empty(n, 3)
-    shape, counts = shape_of(kernel), backend.as_array(counts)
-    backend.parallel(fused_exact_sum.gaussian_rows, bounds, points, counts, shape, log_mass.numpy())
+def _fused(kernel: Kernel, view: View, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    m, n_components = view.mine.shape
+    padded = view.map(lambda positions: torch.nn.functional.pad(positions, (0, 3 - n_components)))
+    points = padded.mine.numpy(), padded.everyone.T.contiguous().numpy()
+    bounds, shape = backend.chunk_bounds(m, FUSED_ROWS), shape_of(kernel)
+    log_mass, gradient = torch.empty(m), torch.empty(m, 3)
+    first = -1 if view.is_new else view.first
     backend.parallel(
-        fused_exact_sum.gaussian_row_forces, bounds, points, counts, backend.as_array(row_mass), log_mass.numpy(),
-        shape, gradient.numpy(),
+        fused_exact_sum.gaussian_rows, bounds, *points, backend.as_array(counts), shape, first, log_mass.numpy()
+    )
+    own, both = view.own(row_mass), (counts, row_mass, log_mass)
+    if view.is_new:
+        both = counts, torch.zeros_like(counts), torch.zeros_like(counts)
+    else:
+        both = counts, row_mass, view.gather(log_mass)
+    of_rows = torch.ones(m) if view.is_new else view.own(counts), own, log_mass
+    pairs = zip(of_rows, both, strict=True)
+    backend.parallel(
+        fused_exact_sum.gaussian_row_forces, bounds, *points,
+        *(backend.as_array(part) for pair in pairs for part in pair), shape, gradient.numpy(),
     )  # fmt: skip
     return log_mass, gradient[:, :n_components].contiguous()

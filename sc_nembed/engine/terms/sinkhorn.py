@@ -26,6 +26,9 @@ import torch
 from torch import Tensor
 
 from ..compute import reductions
+from ..view import View
+from .partition import n_cells, own_counts
+from .row_partition import at_least
 from .term import Force, Term
 
 RELAXATION = (0.98, 0.68, 0.52)  # ω of the iterations of a step, which goes on from the f of the one before
@@ -35,52 +38,62 @@ SMALLEST = 1e-12  # share of the largest sum below which a sum is rounding
 
 @dataclass(frozen=True)
 class SinkhornPartition(Term):
-    """`row_sums` is (n,), of the symmetric P. `log_scale`, (n,), are the f, carried from step to step."""
+    """`row_sums` are those of all rows of the symmetric P; `log_scale`, (n,), are the f of everyone, carried from step
+    to step. New cells find theirs, in one step, from the f of the fixed ones.
+    """
 
     plan: object  # of radial_sum
     row_sums: Tensor
     counts: Tensor | None = None
     log_scale: Tensor | None = None
 
-    def at(self, positions: Tensor, step: int) -> SinkhornPartition:
-        """The term with f of these positions."""
+    def at(self, view: View, step: int) -> SinkhornPartition:
+        """The term with f of these positions; those of fixed cells stay as they are."""
+        if view.is_new:
+            return self
         log_scale, rounds = self.log_scale, 1
         if log_scale is None:
-            log_scale, rounds = self._uniform(positions), FIRST_ROUNDS
+            log_scale, rounds = self._uniform(view), FIRST_ROUNDS
         for relaxation in RELAXATION * rounds:
-            mass, _ = self._sums(positions, log_scale)
-            mass = mass.clamp_min(SMALLEST * float(mass.max()))
-            log_scale = log_scale + relaxation * (self._per_cell(positions).log() - mass.log() - log_scale)
+            mass, _ = self._sums(view, log_scale)
+            mass, own = at_least(view, mass, SMALLEST), view.own(log_scale)
+            log_scale = view.gather(own + relaxation * (self._per_cell(view).log() - mass.log() - own))
         return replace(self, log_scale=log_scale)
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
+    def __call__(self, view: View, *, value: bool) -> Force:
         if self.log_scale is None:
-            return self.at(positions, 0)(positions, value=value)
-        mass, push = self._sums(positions, self.log_scale)
-        scale, row_sums = self.log_scale.exp(), self.row_sums.to(positions.dtype)
-        if self.counts is not None:
-            scale = scale * self.counts
+            return self._started(view)(view, value=value)
+        mass, push = self._sums(view, self.log_scale)
+        row_sums, counts = view.own(self.row_sums).to(mass.dtype), own_counts(view, self.counts)
+        log_scale = row_sums.log() - mass.log() if view.is_new else view.own(self.log_scale)
+        scale = log_scale.exp() if counts is None else log_scale.exp() * counts
         gradient = push.mul_(4 * scale[:, None])
         curvature = 0.8 * row_sums
         if not value:
             return Force(gradient, None, curvature)
-        loss = reductions.total(scale * mass) - reductions.total(row_sums * (2 * self.log_scale + 1))
+        loss = reductions.total(scale * mass) - reductions.total(row_sums * (2 * log_scale + 1))
         return Force(gradient, loss, curvature)
 
-    def _sums(self, positions: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Σⱼ exp(fⱼ) qᵢⱼ (n,), over the twins of a cell too, and its push (n, d)."""
-        weights = log_scale.exp()
-        if self.counts is None:
-            return self.plan(positions, positions, 0, weights)
-        mass, push = self.plan(positions, positions, 0, weights * self.counts)
-        return mass + weights * (self.counts - 1), push
+    def _started(self, view: View) -> SinkhornPartition:
+        if view.is_new:
+            raise ValueError(
+                "Rows of new cells are scaled by the f of the fixed ones: pass `log_scale`, as a fit left it."
+            )
+        return self.at(view, 0)
 
-    def _per_cell(self, positions: Tensor) -> Tensor:
-        row_sums = self.row_sums.to(positions.dtype)
-        return row_sums if self.counts is None else row_sums / self.counts
+    def _sums(self, view: View, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Σⱼ exp(fⱼ) qᵢⱼ (m,), over the twins of a cell too, and its push (m, d)."""
+        weights, counts = log_scale.exp(), own_counts(view, self.counts)
+        weighted = weights if self.counts is None else weights * self.counts
+        mass, push = self.plan(view.mine, view.everyone, view.first, weighted)
+        return mass if counts is None else mass + view.own(weights) * (counts - 1), push
 
-    def _uniform(self, positions: Tensor) -> Tensor:
-        """The f of equal positions and equal row sums."""
-        n_cells = positions.shape[0] if self.counts is None else float(self.counts.sum())
-        mean = float(reductions.total(self.row_sums)) / n_cells
-        return torch.full_like(positions[:, 0], mean / (n_cells - 1)).log() / 2
+    def _per_cell(self, view: View) -> Tensor:
+        row_sums, counts = view.own(self.row_sums).to(view.mine.dtype), own_counts(view, self.counts)
+        return row_sums if counts is None else row_sums / counts
+
+    def _uniform(self, view: View) -> Tensor:
+        """The f of equal positions and equal row sums, (n,)."""
+        n = n_cells(view.everyone, self.counts)
+        mean = reductions.total(self.row_sums) / n
+        return (torch.ones_like(view.everyone[:, 0]) * (mean / (n - 1)).to(view.everyone)).log() / 2

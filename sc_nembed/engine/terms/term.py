@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 from torch import Tensor
+
+from ..view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,27 +17,34 @@ class Force:
     Attributes
     ----------
     gradient
-        (n, d) derivative of the term with respect to the positions.
+        (m, d) derivative of the term with respect to the positions of the view's rows.
     value
-        0-d tensor on the device of the positions, or None.
+        0-d tensor on the device of the positions, or None: the part of these rows, or of all (`Term.of_all_rows`).
     curvature
-        (n,) or, where it is the same for all cells, (1,): a positive bound on the second derivative, which the
+        (m,) or, where it is the same for all cells, (1,): a positive bound on the second derivative, which the
         optimizer divides the gradient by; None where a term has none.
     """
 
-    gradient: Tensor  # (n, d)
+    gradient: Tensor  # (m, d)
     value: Tensor | None
-    curvature: Tensor | None  # (n,) or (1,)
+    curvature: Tensor | None  # (m,) or (1,)
 
 
 class Term(Protocol):
-    """A part of an objective: maps positions (n, d) to a `Force`. What it carries from step to step are its fields."""
+    """A part of an objective: maps a view to a `Force`. What it carries from step to step are its fields."""
 
-    def at(self, positions: Tensor, step: int) -> Term:
+    of_all_rows: ClassVar[bool] = False
+    """Whether a value is that of all rows; else it is a view's share, and those of shards add up to it."""
+
+    def at(self, view: View, step: int) -> Self:
         """The term as a step sees it, the first being 0: with draws of its own, say. Most are the same at all steps."""
         return self
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force: ...
+    def shard(self, begin: int, end: int) -> Self:
+        """The term for views of these rows alone; the same for one that holds no list of edges."""
+        return self
+
+    def __call__(self, view: View, *, value: bool) -> Force: ...
 
 
 Objective = dict[str, Term]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..compute import reductions
+from ..view import View
+from .partition import n_cells
 from .term import Force, Term
 
 USUAL_RATE = 5.0
@@ -18,17 +20,19 @@ USUAL_RATE = 5.0
 
 @dataclass(frozen=True)
 class ExpectedRepulsion(Term):
-    """`degree` is (n,), sums of the rows of P; `plan` sums −log(1 − q); `rate` is the number of negative samples."""
+    """`degree` are the sums of all rows of P; `plan` sums −log(1 − q); `rate` is the number of negative samples;
+    `counts` says how many cells each of everyone stands for, n is their number.
+    """
 
     plan: object
     degree: Tensor
     rate: float = USUAL_RATE
     counts: Tensor | None = None
 
-    def __call__(self, positions: Tensor, *, value: bool) -> Force:
-        mass, push = self.plan(positions, positions, 0, self.counts)
-        n_cells = positions.shape[0] if self.counts is None else float(self.counts.sum())
-        per_pair = self.degree * (self.rate / n_cells)
+    def __call__(self, view: View, *, value: bool) -> Force:
+        mass, push = self.plan(view.mine, view.everyone, view.first, self.counts)
+        degree = view.own(self.degree)
+        per_pair = degree * (self.rate / n_cells(view.everyone, self.counts))
         loss = reductions.total(per_pair * mass) if value else None
-        curvature = self.degree * (self.rate / USUAL_RATE)
+        curvature = degree * (self.rate / USUAL_RATE)
         return Force(push.mul_(2 * per_pair[:, None]), loss, curvature)
