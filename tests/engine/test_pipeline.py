@@ -1,12 +1,15 @@
 """`embed` as a whole: every source, every stage, what is recorded, and what is refused."""
 
 import threading
+import warnings
 from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 import torch
+from anndata import AnnData
 
+import sc_nembed as ne
 from _configs import changed
 from sc_nembed.engine import radial_sum
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
@@ -195,6 +198,33 @@ def test_perplexity_too_large_for_the_cells_is_lowered(features):
     with pytest.warns(UserWarning, match="lowered from 50 to 8"):
         result = embed(features, changed(QUICK, perplexity=50.0, n_neighbors=25))
     assert result.used["perplexity"] == pytest.approx(8)
+
+
+def test_warnings_point_at_the_line_that_called(features, recwarn):
+    """Through the engine, a class and its wrappers in scikit-learn, and the tool; from any depth."""
+    warnings.simplefilter("always")
+    adata = AnnData(obsm={"X_pca": features.numpy()})
+    calls = (
+        lambda: embed(features, changed(QUICK, perplexity=200.0)),
+        lambda: ne.TSNE(perplexity=200.0, max_iter=2).fit_transform(features.numpy()),
+        lambda: ne.tl.tsne(adata, perplexity=200.0, max_iter=2),
+        lambda: ne.tl.neighbor_embedding(adata, early_exaggeration_iter=9, max_iter=2),
+    )
+    for call in calls:
+        recwarn.clear()
+        call()
+        told = ("perplexity is lowered", "is cut to 2")
+        ours = [found for found in recwarn if any(part in str(found.message) for part in told)]
+        assert [found.filename for found in ours] == [__file__]
+
+
+def test_graph_is_cut_to_the_neighbors_asked_for(features):
+    graph = nearest_neighbors(features, 14)
+    cut, fewer = embed(graph, changed(QUICK, n_neighbors=9)), embed(nearest_neighbors(features, 8), QUICK)
+    assert torch.equal(cut.embedding, fewer.embedding)
+    assert cut.used["n_neighbors"] == fewer.used["n_neighbors"] == 9
+    with pytest.raises(ValueError, match="counts the cell itself, but the graph holds 14 others"):
+        embed(graph, changed(QUICK, n_neighbors=16))
 
 
 def test_finished_graph_is_read_uniformly_unless_a_perplexity_is_asked_for(features):

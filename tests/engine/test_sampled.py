@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chi2
 
 from _configs import changed
-from sc_nembed.engine.affinity import UMAPAffinity
+from sc_nembed.engine.affinity import PrecomputedAffinity, UMAPAffinity
 from sc_nembed.engine.compute import backend, counter_rng
 from sc_nembed.engine.fused.counter_rng import integer
 from sc_nembed.engine.graph import AffinityMatrix
@@ -17,6 +17,7 @@ from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.optimize.sampled import SampledEpochs
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import umap
+from sc_nembed.engine.presets._umap import _strong_edges
 from sc_nembed.engine.terms import Attraction
 from sc_nembed.engine.view import View
 
@@ -365,3 +366,15 @@ def test_sampled_umap_keeps_neighbors(features, changes):
         orders.append(sq_dist.argsort(1)[:, :15])
     recall = np.mean([np.isin(one, two).mean() for one, two in zip(*orders, strict=True)])
     assert recall > 0.4  # at random 0.08
+
+
+def test_strong_edges_have_masses_and_a_total_that_belong_to_their_weights():
+    rng = np.random.default_rng(0)
+    weights = np.triu(rng.uniform(size=(30, 30)) ** 6, 1)
+    strong = _strong_edges(PrecomputedAffinity(weights + weights.T, normalize=False)(), 50)
+    dense = weights + weights.T
+    dense = np.where(dense >= dense.max() / 50, dense / dense.max(), 0)
+    np.testing.assert_allclose(_truth.dense(strong), dense, rtol=1e-6)
+    np.testing.assert_allclose(strong.row_mass, dense.sum(1), rtol=1e-6)
+    assert strong.total == pytest.approx(dense.sum(), rel=1e-6)
+    assert 0 < (dense == 0).sum() - 30 < 30 * 29

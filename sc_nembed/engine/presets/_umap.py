@@ -8,7 +8,7 @@ import torch
 
 from ..cells import Cells
 from ..compute import reductions
-from ..compute.checks import check_number
+from ..compute.checks import check_number, no_effect
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix
 from ..kernel import Rational, RationalRepulsion
@@ -51,7 +51,7 @@ class UMAPOptions(Options):
         wanted = "an integer of at least 1"
         check_number("negative_sample_rate", self.negative_sample_rate, wanted, lambda value: value >= 1, whole=True)
         if self.exclude_neighbors and not self.is_sampled:
-            raise ValueError("`exclude_neighbors` has no effect without `repulsion='sampled'`: nothing is drawn.")
+            no_effect("exclude_neighbors", "without `repulsion='sampled'`: nothing is drawn")
 
     @property
     def is_sampled(self) -> bool:
