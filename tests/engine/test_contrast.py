@@ -99,7 +99,7 @@ def partners(pairs) -> np.ndarray:
     """Whom every cell draws, (n, n) of 0 and 1."""
     n = len(pairs.order)
     drawn = np.zeros((n, n))
-    others = pairs.drawn_by(View.whole(torch.zeros(n, 1))).numpy()
+    others = pairs.drawn_by(View.whole(torch.zeros(n, 1)), torch.arange(n)).numpy()
     np.add.at(drawn, (np.repeat(np.arange(n), others.shape[1]), others.ravel()), 1)
     return drawn
 

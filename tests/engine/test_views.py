@@ -126,7 +126,7 @@ def of_rows(kernel):
 def drawn_by_new(n_negatives: int) -> torch.Tensor:
     """The fixed cells that new ones draw: those after a place of the circle, (M, m)."""
     pairs = drawn_pairs(N, n_negatives, KEY, CPU)
-    return pairs.drawn_by(View(torch.zeros(M, 2), torch.zeros(N, 2), None))
+    return pairs.drawn_by(View(torch.zeros(M, 2), torch.zeros(N, 2), None), torch.arange(M))
 
 
 def of_drawn(potential):

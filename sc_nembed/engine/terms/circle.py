@@ -62,7 +62,8 @@ class DrawnPairs:
     @cached_property
     def place_of(self) -> Tensor:
         """Where each cell sits, (n,) int64."""
-        return torch.empty_like(self.cells).index_copy_(0, self.cells, torch.arange(len(self.cells)).to(self.cells))
+        places = torch.arange(len(self.cells), device=self.cells.device)
+        return torch.empty_like(self.cells).index_copy_(0, self.cells, places)
 
     def mass(self, potential: Potential, view: View) -> Tensor:
         """Σⱼ value(uᵢⱼ) over the cells that i drew, (m,)."""
@@ -75,38 +76,40 @@ class DrawnPairs:
         """
         return twin("pushes of drawn pairs", view.mine, potential)(self, potential, view, share)
 
-    def drawn_by(self, view: View) -> Tensor:
-        """Whom each row drew, (rows, m); new cells sit down before a place that they draw."""
-        offsets = torch.arange(self.n_negatives, device=self.cells.device)
+    def drawn_by(self, view: View, rows: Tensor) -> Tensor:
+        """Whom some rows of a view drew, (b,) -> (b, m); new cells sit down before a place that they draw."""
         if not view.is_new:
-            return self.cells[(view.own(self.place_of)[:, None] + 1 + offsets) % len(self.cells)]
-        begin, end = view.world.rows(view.n_rows)
-        rows = torch.arange(begin, end, device=self.cells.device)
-        places = counter_rng.integers(
-            counter_rng.key_of(self.seed, self.step), rows, torch.zeros_like(rows), len(self.cells)
-        )
-        return self.cells[(places[:, None] + offsets) % len(self.cells)]
+            return self._seated(view.own(self.place_of)[rows] + 1, 1)
+        numbers = rows + view.world.rows(view.n_rows)[0]
+        key = counter_rng.key_of(self.seed, self.step)
+        return self._seated(counter_rng.integers(key, numbers, torch.zeros_like(rows), len(self.cells)), 1)
 
-    def who_drew(self, view: View) -> Tensor:
-        """Who drew each row, (rows, m)."""
-        offsets = torch.arange(self.n_negatives, device=self.cells.device)
-        return self.cells[(view.own(self.place_of)[:, None] - 1 - offsets) % len(self.cells)]
+    def who_drew(self, view: View, rows: Tensor) -> Tensor:
+        """Who drew some rows of a view, (b,) -> (b, m)."""
+        return self._seated(view.own(self.place_of)[rows] - 1, -1)
+
+    def _seated(self, places: Tensor, towards: int) -> Tensor:
+        """The m cells from some places on, (b,) -> (b, m), in one direction or the other."""
+        offsets = torch.arange(self.n_negatives, device=places.device) * towards
+        return self.cells[(places[:, None] + offsets) % len(self.cells)]
 
 
 def plain_masses(pairs: DrawnPairs, potential: Potential, view: View) -> Tensor:
     """See `DrawnPairs.mass`."""
-    drawn = pairs.drawn_by(view)
-    return torch.cat([potential.value(_apart(view, rows, drawn)[1]).sum(1) for rows in _blocks(pairs, view)])
+    blocks = ((rows, pairs.drawn_by(view, rows)) for rows in _blocks(pairs, view))
+    return torch.cat([potential.value(_apart(view, *block)[1]).sum(1) for block in blocks])
 
 
 def plain_pushes(pairs: DrawnPairs, potential: Potential, view: View, share: Tensor) -> Tensor:
     """See `DrawnPairs.push`."""
-    drawn, own, found = pairs.drawn_by(view), view.own(share), []
-    drew = drawn if view.is_new else pairs.who_drew(view)
+    own, found = view.own(share), []
     for rows in _blocks(pairs, view):
-        mine = own[rows, None]
-        ends = (drawn, mine), (drew, mine if view.is_new else share[drew[rows]])
-        found.append(sum(_push(potential, view, rows, *end) for end in ends))
+        push = _push(potential, view, rows, pairs.drawn_by(view, rows), own[rows, None])
+        if view.is_new:
+            found.append(2 * push)
+        else:
+            drew = pairs.who_drew(view, rows)
+            found.append(push + _push(potential, view, rows, drew, share[drew]))
     return torch.cat(found)
 
 
@@ -123,8 +126,8 @@ def _blocks(pairs: DrawnPairs, view: View) -> tuple[Tensor, ...]:
 
 
 def _apart(view: View, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences (b, m, d) and squared distances (b, m) of some rows and others of theirs, (rows, m)."""
-    difference = view.mine[rows][:, None, :] - view.everyone[others[rows]]
+    """Differences (b, m, d) and squared distances (b, m) of some rows, (b,), and others, (b, m)."""
+    difference = view.mine[rows][:, None, :] - view.everyone[others]
     return difference, difference.square().sum(2)
 
 

@@ -95,5 +95,5 @@ def _log_weights(kernel: Kernel, view: View, rows: Tensor, counts: Tensor) -> Te
     sq_dist = (view.mine[rows, None, :] - view.everyone[None, :, :]).square().sum(2)
     log_q = kernel.log_value(sq_dist) + counts.log()[None, :]
     if not view.is_new:
-        log_q[torch.arange(len(rows)), view.first + rows] = (counts[view.first + rows] - 1).log()
+        log_q[torch.arange(len(rows), device=rows.device), view.first + rows] = (counts[view.first + rows] - 1).log()
     return log_q
