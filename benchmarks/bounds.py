@@ -26,6 +26,7 @@ from sc_nembed.engine.affinity import EntropicAffinity, UniformAffinity
 from sc_nembed.engine.cells.features import checked_features
 from sc_nembed.engine.cells.morton import MANY_CELLS, morton_order
 from sc_nembed.engine.compute import backend
+from sc_nembed.engine.fused import on_grid
 from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
@@ -137,13 +138,13 @@ def stages(matrix: AffinityMatrix, positions: torch.Tensor, rates: Rates, n_jobs
     n_columns, n_rows = kind.padded[1], kind.padded[0]
     transforms = 2 * (nodes[0] * _operations(n_columns) / 2 + (n_columns // 2 + 1) * _operations(n_rows))
     transformed = transform_rate(n_rows, n_jobs)
-    grids = fft._spread_fused(positions, ones, lower, spacing, nodes, plan._buffers)
+    grids = on_grid.spread(positions, ones, lower, spacing, nodes, plan._buffers)
     field = plan.field(positions)
     return [
         *whole,
         _row(
             "spread", f"{n / 1e6:.2f} M points", "16 additions to the grid each, from the cache", None,
-            seconds(lambda: fft._spread_fused(positions, ones, lower, spacing, nodes, plan._buffers)),
+            seconds(lambda: on_grid.spread(positions, ones, lower, spacing, nodes, plan._buffers)),
         ),
         _row(
             "convolution", f"{nodes[0]} × {nodes[1]} nodes, {transforms / 1e6:.0f} M operations", "transforms",

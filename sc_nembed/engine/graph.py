@@ -114,7 +114,8 @@ class AffinityMatrix:
 
     def rows(self) -> Tensor:
         """The row of every edge, (n_edges,) int64."""
-        return torch.repeat_interleave(torch.arange(self.n_rows, device=self.indptr.device), self.degrees())
+        every = torch.arange(self.n_rows, device=self.indptr.device)
+        return torch.repeat_interleave(every, self.degrees(), output_size=self.n_edges)  # which asks no device for it
 
     def row_sums(self) -> Tensor:
         """Sums of the rows, (n_rows,) float32."""

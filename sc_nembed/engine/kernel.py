@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -17,6 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# The coarsest spacing of a grid. UMAP's repulsion has a cusp of its own size, whatever the number of points; of the
+# distance at which its force is clipped, by dimensions: the force of a near cell, which the grid blurs, counts the less
+# against those of all others the more there are. A Gaussian is blurred by what a t-SNE of many cells does not feel. A
+# logarithmic potential has no size, its softening is chosen by the distances of the points; of many the spacing stays
+# the same share of the layout, since each feels its near ones less.
+CUSP_SPACING = {1: 0.03, 2: 0.35, 3: 0.5}
+GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
+LOG_SPACING, LOG_CELLS = 120.0, 10_000  # softenings, up to that many cells
+RESOLVED = 0.2  # of the spacing, the least softening of a potential that diverges: its force error is smallest there
 SMALLEST = 1e-8  # squared distance below which slopes that diverge at 0 are constant
 
 
@@ -81,6 +90,12 @@ class Gaussian:
     def slope(self, sq_dist: Any) -> Any:
         return self.value(sq_dist) * (-1 / self.sigma)
 
+    def grid_spacing(self, usual: float, n_obs: int, n_components: int) -> float:
+        return min(usual, GAUSSIAN_SPACING) * min(1.0, width_of(self))
+
+    def resolved(self, spacing: float) -> Gaussian:
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Rational:
@@ -113,6 +128,13 @@ class Rational:
     def slope(self, sq_dist: Any) -> Any:
         return self.value(sq_dist) * self.log_slope(sq_dist)
 
+    def grid_spacing(self, usual: float, n_obs: int, n_components: int) -> float:
+        """By the distance at which q is a half: its slope at 0 may diverge."""
+        return usual * min(1.0, self.a ** (-0.5 / self.b))
+
+    def resolved(self, spacing: float) -> Rational:
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class RationalRepulsion:
@@ -142,6 +164,12 @@ class RationalRepulsion:
         core = min(1e-2, self.clip_distance / 2)
         apart = at_least(sq_dist, core**2)
         return larger(-self.b / (apart * (1 + self.a * power(apart, self.b))), (-0.5 * self.clip) / apart.sqrt())
+
+    def grid_spacing(self, usual: float, n_obs: int, n_components: int) -> float:
+        return CUSP_SPACING[n_components] * self.clip_distance
+
+    def resolved(self, spacing: float) -> RationalRepulsion:
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +211,18 @@ class LogRepulsion:
 
     def slope(self, sq_dist: Any) -> Any:
         return -0.5 / (sq_dist + self.softening**2)
+
+    def grid_spacing(self, usual: float, n_obs: int, n_components: int) -> float:
+        return LOG_SPACING * self.softening * max(1.0, (n_obs / LOG_CELLS) ** 0.5)
+
+    def resolved(self, spacing: float) -> LogRepulsion:
+        return replace(self, softening=max(self.softening, RESOLVED * spacing))
+
+
+def width_of(potential: Any) -> float:
+    """How wide a potential is, 1 for the Student kernel with dof = 1: √(value / |slope|) at distance 0."""
+    origin = torch.zeros(1, dtype=torch.float64)
+    return float((potential.value(origin) / potential.slope(origin).abs()).sqrt())
 
 
 @lru_cache

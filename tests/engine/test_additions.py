@@ -7,7 +7,6 @@ import torch
 from _configs import changed
 from sc_nembed.engine import cells, presets
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity, UMAPAffinity, UniformAffinity
-from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
@@ -18,6 +17,7 @@ from sc_nembed.engine.terms import Density, Reference
 from sc_nembed.engine.view import View
 
 from . import _truth
+from ._plain import only_plain
 
 N = 40
 KERNELS = [StudentT(), StudentT(0.5), Gaussian(2.0), Rational(0.6, 1.3), Rational(1.5, 0.8)]
@@ -386,7 +386,7 @@ def test_fused_steps_with_the_terms_equal_plain_ones(pbmc, monkeypatch):
         check_interval=5, early_exaggeration_iter=0,
     )  # fmt: skip
     fused = embed(pbmc, config)
-    monkeypatch.setattr(backend, "is_fused", lambda tensor: False)
+    only_plain(monkeypatch)
     plain = embed(pbmc, config)
     assert isinstance(config.resolved_optimizer(), PreconditionedNesterov)
     assert _truth.relative(fused.embedding, plain.embedding) <= 1e-3

@@ -98,11 +98,11 @@ DRAWN = list(terms_of(matrix_of()))
 
 
 def partners(pairs) -> np.ndarray:
-    """Whom every cell draws, (n, n) of 0 and 1, read off the sums of a potential that is 1 everywhere, cell by cell."""
+    """Whom every cell draws, (n, n) of 0 and 1."""
     n = len(pairs.order)
     drawn = np.zeros((n, n))
-    for block, others, _, _ in pairs._blocks(torch.zeros(n, 1, dtype=torch.float64)):
-        np.add.at(drawn, (np.repeat(block.numpy(), others.shape[1]), others.numpy().ravel()), 1)
+    others = pairs.drawn_by(View.whole(torch.zeros(n, 1)), torch.arange(n)).numpy()
+    np.add.at(drawn, (np.repeat(np.arange(n), others.shape[1]), others.ravel()), 1)
     return drawn
 
 

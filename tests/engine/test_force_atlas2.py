@@ -9,7 +9,6 @@ import sc_nembed as ne
 from _cells import blobs, with_graph
 from _configs import changed
 from sc_nembed.engine.affinity import PrecomputedAffinity, UMAPAffinity
-from sc_nembed.engine.compute import backend
 from sc_nembed.engine.configure import configured
 from sc_nembed.engine.kernel import LogRepulsion
 from sc_nembed.engine.neighbors import nearest_neighbors
@@ -22,6 +21,7 @@ from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
+from ._plain import only_plain
 
 CPU, N = torch.device("cpu"), 40
 
@@ -116,7 +116,7 @@ def test_fused_sum_equals_plain_also_where_cells_meet(softening, monkeypatch):
     expected = plan(potential, "torch")(points.double(), points.double(), 0, weights.double())
     assert _truth.relative(mass, expected[0]) <= 1e-6
     assert _truth.relative(push, expected[1]) <= 1e-6
-    monkeypatch.setattr(backend, "is_fused", lambda tensor: False)
+    only_plain(monkeypatch)
     assert _truth.relative(plan(potential, "torch", torch.float32)(points, points, 0, weights)[1], expected[1]) <= 1e-5
 
 

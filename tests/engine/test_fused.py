@@ -10,7 +10,7 @@ from numba import njit
 
 from sc_nembed.engine.affinity import UniformAffinity
 from sc_nembed.engine.compute import backend, reductions
-from sc_nembed.engine.fused import FAST
+from sc_nembed.engine.fused import FAST, on_grid
 from sc_nembed.engine.fused import affinity as fused_affinity
 from sc_nembed.engine.fused import grid as fused_grid
 from sc_nembed.engine.fused import grid_1d as fused_grid_1d
@@ -19,11 +19,12 @@ from sc_nembed.engine.fused import step as fused_step
 from sc_nembed.engine.fused import update as fused_update
 from sc_nembed.engine.fused.elementary import exp_of, log_of
 from sc_nembed.engine.fused.kernels import shape_of, tabulated
+from sc_nembed.engine.fused.packing import unsigned
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
-from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
+from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum import _splines as splines
 from sc_nembed.engine.terms import Attraction, Force, Partition
@@ -31,6 +32,7 @@ from sc_nembed.engine.view import View
 from sc_nembed.engine.world import SERIAL
 
 from . import _truth
+from ._plain import only_plain
 
 CPU = torch.device("cpu")
 SCALE = {1: 10.0, 2: 10.0, 3: 2.0}  # of the points on a grid
@@ -92,9 +94,9 @@ def spread(dtype, n, n_components, dof):
     if dtype == torch.float64:
         return {"grid": splines.spread(cloud, weights, low, 2.1, nodes)}
     buffers = convolve.Buffers()
-    for n_grids in (2, fft.MAX_GRIDS):
+    for n_grids in (2, on_grid.MAX_GRIDS):
         buffers.get("grids", (n_grids, *nodes)).fill_(torch.nan)
-    return {"grid": fft._spread_fused(cloud, weights, low, 2.1, nodes, buffers).sum(0)}
+    return {"grid": on_grid.spread(cloud, weights, low, 2.1, nodes, buffers).sum(0)}
 
 
 def gather(dtype, n, n_components, dof):
@@ -110,7 +112,7 @@ def gather(dtype, n, n_components, dof):
             potential=field.potential.float(),
             influence=replace(field.influence, felt=field.influence.felt.float()),
         )
-        mass, push = fft._gather_fused(cloud.float(), weights.float(), single)
+        mass, push = on_grid.reading(cloud.float(), weights.float(), single)
     return {"mass": mass, "push": push}
 
 
@@ -220,7 +222,7 @@ def test_entropic_equals_bisection(perplexity):
 def test_sorting_of_candidates_equals_plain(pbmc, name, k, monkeypatch):
     """The plain version runs where a tensor is not fused."""
     with_kernel = nearest_neighbors(pbmc, k, method=name)
-    monkeypatch.setattr(backend, "is_fused", lambda tensor: False)
+    only_plain(monkeypatch)
     plain = nearest_neighbors(pbmc, k, method=name)
     assert (plain.indices.dtype, plain.distances.dtype) == (torch.int32, torch.float32)
     torch.testing.assert_close(with_kernel.distances, plain.distances, rtol=1e-5, atol=1e-6)
@@ -279,7 +281,7 @@ def test_loops_do_not_compare_addresses(name):
     """A loop that does, before it takes many cells at once, rounds differently where arrays happen to lie close."""
     n, single = 100, np.float32
     floats, points, row = np.ones(64 * n, "f"), np.full(3 * n, 5, "f"), np.ones(n, "f")
-    indptr, indices, weights = Attraction(ring_matrix(n), StudentT())._edges
+    indptr, indices, weights = unsigned(ring_matrix(n))
     options = single(1), single(1), single(1), floats, floats, np.empty((1, 2, 2), "f")
     what, d = name[:6], int(name[7]) if name.endswith("-D") else 2
     cube = np.ones((20,) * d, "f")

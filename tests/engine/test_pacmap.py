@@ -156,7 +156,7 @@ def test_both_ends_list_every_pair_as_often_as_it_is_there(n, k):
     table = some_partners(n, k)
     matrix = partners.both_ends(table)
     np.testing.assert_array_equal(_truth.dense(matrix), counted(table))
-    indptr, indices = partners._mirrored_plain(table)
+    indptr, indices = partners.plain_mirrored(table)
     assert torch.equal(indptr, matrix.indptr)
     np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(table))
     assert matrix.total == 2 * n * k

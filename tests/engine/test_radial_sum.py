@@ -1,12 +1,14 @@
 """Radial sums: every entry of RADIAL_SUMS against brute force, and the grid's error against openTSNE's."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
 from sc_nembed.engine import radial_sum
 from sc_nembed.engine.compute import backend
-from sc_nembed.engine.kernel import Gaussian, RationalRepulsion, StudentT
+from sc_nembed.engine.kernel import Gaussian, LogRepulsion, RationalRepulsion, StudentT
 from sc_nembed.engine.radial_sum import RADIAL_SUMS, fft
 from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum import _spacing as spacings
@@ -441,3 +443,53 @@ def test_what_a_point_is_said_to_feel_of_itself_is_what_the_grid_makes_it_feel(n
     assert (read[:, 1:].abs() > 1e-4).any()
     assert _truth.relative(said[:, :1], read[:, :1]) < 1e-12
     assert _truth.relative(said[:, 1:], read[:, 1:]) < 1e-9
+
+
+# --- kernels of a user's own ---
+
+
+@dataclass(frozen=True)
+class Bell:
+    """q(u) = 1 / (1 + u / width²)², which says nothing of a grid."""
+
+    width: float = 1.0
+
+    def value(self, sq_dist):
+        return 1 / (1 + sq_dist / self.width**2) ** 2
+
+    def slope(self, sq_dist):
+        return -2 / self.width**2 / (1 + sq_dist / self.width**2) ** 3
+
+
+@dataclass(frozen=True)
+class FineBell(Bell):
+    """One that asks for a grid of its own."""
+
+    def grid_spacing(self, usual, n_obs, n_components):
+        return 0.11 * usual
+
+    def resolved(self, spacing):
+        return self
+
+
+@pytest.mark.parametrize("n_components", [1, 2])
+@pytest.mark.parametrize("potential", [Bell(), Bell(0.4), Bell(3.0), FineBell()], ids=str)
+def test_grid_of_a_kernel_of_a_users_own_is_as_fine_as_it_is_narrow(potential, n_components):
+    cloud = points("clusters", 1000, n_components, 30.0)
+    share = min(1.0, potential.width / 2**0.5)  # √(q / |dq/du|) at 0
+    usual = spacings.default_spacing(1000, n_components)
+    expected = 0.11 * usual if isinstance(potential, FineBell) else share * usual
+    assert spacings.coarsest_spacing(potential, 1000, None, n_components) == pytest.approx(expected)
+    sq_dist = _truth.sq_distances(cloud, cloud)
+    value, slope = potential.value(sq_dist), potential.slope(sq_dist)
+    for of_pairs in (value, slope):
+        np.fill_diagonal(of_pairs, 0)
+    z = torch.from_numpy(cloud).float()
+    mass, push = plan("fft", n_components, potential=potential)(z, z, 0)
+    assert _truth.relative(mass, value.sum(1)) <= 1e-3
+    assert _truth.relative(push, slope.sum(1)[:, None] * cloud - slope @ cloud) <= 3e-2
+
+
+def test_softening_of_a_logarithmic_kernel_is_what_a_grid_can_show():
+    assert LogRepulsion(0.1).resolved(10.0) == LogRepulsion(2.0)
+    assert LogRepulsion(0.1).resolved(0.3) == LogRepulsion(0.1)

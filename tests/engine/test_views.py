@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import torch
 
 from sc_nembed.engine.affinity import PrecomputedAffinity
 from sc_nembed.engine.affinity._symmetrize import directed
+from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.kernel import Gaussian, NoiseRepulsion, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import (
@@ -125,7 +126,7 @@ def of_rows(kernel):
 def drawn_by_new(n_negatives: int) -> torch.Tensor:
     """The fixed cells that new ones draw: those after a place of the circle, (M, m)."""
     pairs = drawn_pairs(N, n_negatives, KEY, CPU)
-    return pairs._drawn(View(torch.zeros(M, 2), torch.zeros(N, 2), None))
+    return pairs.drawn_by(View(torch.zeros(M, 2), torch.zeros(N, 2), None), torch.arange(M))
 
 
 def of_drawn(potential):
@@ -543,6 +544,39 @@ def test_a_rectangle_has_its_own_rows_and_the_fixed_columns():
     assert matrix.shard(2, 5).first_row is None
     with pytest.raises(ValueError, match="first_row"):
         replace(matrix, first_row=N)
+
+
+ASKS_THE_HOST = {
+    "partition on a grid": "the box of the points says how large the grid is",
+    "expected contrast": "whether the rows are even, once a run",
+    "expected contrast of even rows": "the same",
+    "NCE": "the noise is a number of the potential",
+}
+
+
+def without_data(found):
+    """The same with tensors that have shapes alone: to read a number of one is an error."""
+    if isinstance(found, torch.Tensor | AffinityMatrix):
+        return found.to(torch.device("meta"))
+    if not is_dataclass(found):
+        return found
+    return replace(found, **{field.name: without_data(getattr(found, field.name)) for field in fields(found)})
+
+
+@pytest.mark.parametrize("which", ["fit", "new"])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ASKS_THE_HOST])
+def test_plain_steps_read_no_number_from_the_device(name, which):
+    case = CASES[name]
+    if which == "new" and case.new is None:
+        pytest.skip("takes no new cells")
+    fixed, new = (points.to("meta") for points in positions_of(case, torch.float32))
+    view = View.whole(fixed) if which == "fit" else View(new, fixed, None)
+    term = without_data((case.fit if which == "fit" else case.new)(torch.float32))
+    for step in (0, 11):
+        term = term.at(view, step)
+    force = term(view, value=True)
+    assert force.gradient.shape == view.mine.shape
+    assert force.gradient.device.type == force.value.device.type == "meta"
 
 
 def test_few_new_cells_beside_many_fixed_ones_have_long_indices():

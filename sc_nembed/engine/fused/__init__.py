@@ -2,8 +2,8 @@
 
 Each kernel is serial, takes `(chunk, begin, end, ...)`, releases the GIL and is run over ranges of rows by
 `backend.parallel`. Row pointers and indices are unsigned: with signed ones numba checks every gather for negative
-wrap-around. Every kernel has a plain torch counterpart that a table test
-compares it with.
+wrap-around. A function at the end of a file runs its kernels on tensors: it is what `compute.twins` names, with the
+plain torch function that a table test compares it with.
 """
 
 from __future__ import annotations

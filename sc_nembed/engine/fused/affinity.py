@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
 from . import kernel
 from .elementary import exp_of
+
+ROWS = 1024
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -231,3 +236,12 @@ def fill_union(
                 place += 1
         for edge in range(first, place):
             out_weights[edge] *= scale
+
+
+def nearest(points: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `neighbors.plain_nearest`."""
+    n = points.shape[0]
+    indices, distances = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    arrays = (backend.as_array(part) for part in (points, candidates))
+    backend.parallel(nearest_of, backend.chunk_bounds(n, ROWS), *arrays, indices, distances)
+    return torch.from_numpy(indices), torch.from_numpy(distances)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..graph import AffinityMatrix
+from ..kernel import Gaussian, Kernel, Rational, StudentT
+from ..view import View
 from . import FAST, kernel
 from .kernels import (
     GAUSSIAN,
+    KINDS,
     RATIONAL,
     STUDENT,
     cost_of,
@@ -17,10 +24,13 @@ from .kernels import (
     rational_cost,
     rational_pull,
     scalar,
+    shape_of,
     student_cost,
     student_pull,
 )
+from .packing import both, both_packed, ranges, unsigned
 
+KERNELS = (StudentT, Gaussian, Rational)
 FOUR, ZERO = np.float32(4), np.float32(0)
 
 
@@ -176,3 +186,34 @@ TWO_D = {
     GAUSSIAN: (gaussian_2d, gaussian_valued_2d),
     RATIONAL: (rational_2d, rational_valued_2d),
 }
+
+
+def attraction(matrix: AffinityMatrix, kernel: Kernel, view: View, value: bool) -> tuple:
+    """As `terms.attraction.plain`."""
+    n_rows, n_components = view.mine.shape
+    if n_components == 2:
+        force_of, _ = TWO_D[KINDS[type(kernel)]]
+        common = (*unsigned(matrix), *both_packed(view), shape_of(kernel))
+    else:
+        force_of, common = force_any_d, (*unsigned(matrix), *both(view), KINDS[type(kernel)], shape_of(kernel))
+    gradient, curvature, bounds = torch.empty(view.mine.shape), torch.empty(n_rows), ranges(n_rows)
+    backend.parallel(force_of, bounds, *common, backend.flat(gradient), curvature.numpy())
+    if not value:
+        return gradient, None, curvature
+    if n_components == 2:  # a pass of its own, so that the force has the same bits whether it is looked at or not
+        return gradient, in_one_pass(matrix, kernel, view)[1], curvature
+    partial = np.empty(len(bounds))
+    backend.parallel(value_any_d, bounds, *common, partial)
+    return gradient, torch.tensor(partial.sum()), curvature
+
+
+def in_one_pass(matrix: AffinityMatrix, kernel: Kernel, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """Force and value in 2-D; the last bits of the force may differ from those of `attraction`."""
+    n_rows = len(view.mine)
+    gradient, curvature, bounds = torch.empty(view.mine.shape), torch.empty(n_rows), ranges(n_rows)
+    partial = np.empty(len(bounds))
+    backend.parallel(
+        TWO_D[KINDS[type(kernel)]][1], bounds, *unsigned(matrix), *both_packed(view), shape_of(kernel),
+        backend.flat(gradient), curvature.numpy(), partial,
+    )  # fmt: skip
+    return gradient, torch.tensor(partial.sum()), curvature

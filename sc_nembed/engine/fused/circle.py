@@ -7,11 +7,27 @@ negative, and gathers what it could load.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..terms.circle import plain_masses, plain_pushes
+from ..view import View
 from . import FAST, kernel, kernels
-from .kernels import CAUCHY, GAUSSIAN, NOISE_REPULSION, RATIONAL, RATIONAL_REPULSION, STUDENT
+from .kernels import (
+    CAUCHY,
+    GAUSSIAN,
+    KINDS,
+    NOISE_REPULSION,
+    RATIONAL,
+    RATIONAL_REPULSION,
+    STUDENT,
+    potential_kind,
+    shape_of,
+)
 
+ROWS = 1024
 ZERO = np.float32(0)
 
 
@@ -138,3 +154,49 @@ SUMS = {
     RATIONAL_REPULSION: (rational_repulsion_masses, rational_repulsion_pushes),
     NOISE_REPULSION: (noise_repulsion_masses, noise_repulsion_pushes),
 }
+
+
+KERNELS = tuple(kind for kind, number in KINDS.items() if number in SUMS)
+
+
+def masses(pairs, potential, view: View) -> Tensor:
+    """As `terms.circle.plain_masses`; of new cells, which sit in no circle, that itself."""
+    if view.is_new:
+        return plain_masses(pairs, potential, view)
+    mass = torch.empty(len(view.mine))
+    _run(0, pairs, potential, view, _laid_out(pairs, view.everyone), mass)
+    return mass
+
+
+def pushes(pairs, potential, view: View, share: Tensor) -> Tensor:
+    """As `terms.circle.plain_pushes`; of new cells that itself."""
+    if view.is_new:
+        return plain_pushes(pairs, potential, view, share)
+    row, push = _laid_out(pairs, view.everyone), torch.empty(len(view.mine), 3)
+    row[3] = _around(pairs, share[pairs.cells])
+    _run(1, pairs, potential, view, row, push)
+    return push[:, : view.mine.shape[1]].contiguous()
+
+
+def _around(pairs, values: Tensor) -> Tensor:
+    """Of the places of the circle (n,), those of the row (n + m,)."""
+    return torch.cat([values, values[: pairs.n_negatives]])
+
+
+def _laid_out(pairs, positions: Tensor) -> Tensor:
+    n, n_components = positions.shape
+    row = torch.zeros(4, n + pairs.n_negatives)
+    arrays = pairs.cells.numpy(), backend.as_array(positions), row.numpy()
+    backend.parallel(lay_out, backend.chunk_bounds(n, ROWS), *arrays)
+    row[:n_components, n:] = row[:n_components, : pairs.n_negatives]
+    return row
+
+
+def _run(which: int, pairs, potential, view: View, row: Tensor, found: Tensor) -> None:
+    places = torch.arange(len(pairs.cells))
+    if len(found) < len(pairs.cells):  # in the order in which they sit: memory is read in a row
+        places = view.own(pairs.place_of).sort().values
+    backend.parallel(
+        SUMS[potential_kind(potential)][which], backend.chunk_bounds(len(places), ROWS), places.numpy(),
+        pairs.cells.numpy(), row.numpy(), view.first, pairs.n_negatives, shape_of(potential), found.numpy(),
+    )  # fmt: skip

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..graph import AffinityMatrix
+from ..kernel import Kernel, StudentT
+from ..view import View
 from . import FAST, kernel
 from .attraction import coordinates
 from .elementary import log_of
-from .kernels import cauchy
+from .kernels import cauchy, shape_of
+from .packing import both, both_packed, unsigned
 
+ROWS = 1024
+KERNELS = (StudentT(),)
 ONE, TWO, ZERO = np.float32(1), np.float32(2), np.float32(0)
 
 
@@ -78,3 +87,29 @@ def value(chunk, begin, end, indptr, indices, weights, mine, everyone, shape, de
             row += weights[edge] * log_of(q + denominator[i])
         total += row
     partial[chunk] = total
+
+
+def gradient(
+    matrix: AffinityMatrix, kernel: Kernel, view: View, denominator: Tensor, others: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `terms.denominators.plain_gradient`."""
+    found, share = torch.empty(view.mine.shape), torch.empty(len(view.mine))
+    arrays = (backend.as_array(part) for part in (denominator, others))
+    loop, points = (gradient_2d, both_packed(view)) if view.mine.shape[1] == 2 else (gradient_any_d, both(view))
+    out = backend.flat(found) if view.mine.shape[1] == 2 else found.numpy()
+    backend.parallel(loop, _bounds(view), *unsigned(matrix), *points, shape_of(kernel), *arrays, out, share.numpy())
+    return found, share
+
+
+def logs(matrix: AffinityMatrix, kernel: Kernel, view: View, denominator: Tensor) -> Tensor:
+    """As `terms.denominators.plain_value`."""
+    bounds = _bounds(view)
+    partial = np.empty(len(bounds))
+    backend.parallel(
+        value, bounds, *unsigned(matrix), *both(view), shape_of(kernel), backend.as_array(denominator), partial
+    )
+    return torch.tensor(partial.sum())
+
+
+def _bounds(view: View) -> list[tuple[int, int]]:
+    return backend.chunk_bounds(len(view.mine), ROWS)

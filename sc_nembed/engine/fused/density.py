@@ -7,12 +7,32 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..graph import AffinityMatrix
+from ..kernel import Gaussian, Kernel, Rational, StudentT
+from ..view import View
 from . import FAST, kernel
 from .attraction import coordinates
-from .kernels import CAUCHY, GAUSSIAN, RATIONAL, STUDENT, cauchy, gaussian, potential_of, rational, student
+from .kernels import (
+    CAUCHY,
+    GAUSSIAN,
+    RATIONAL,
+    STUDENT,
+    cauchy,
+    gaussian,
+    potential_kind,
+    potential_of,
+    rational,
+    shape_of,
+    student,
+)
+from .packing import both, both_packed, ranges, unsigned
 
+KERNELS = (StudentT, Gaussian, Rational)
 SMALLEST_SQ_DIST, SMALLEST_MASS, FARTHEST = 1e-8, np.float32(1e-30), np.float32(np.inf)
 ZERO, ONE, TWO, EIGHT = np.float32(0), np.float32(1), np.float32(2), np.float32(8)
 
@@ -213,3 +233,31 @@ def radii_of_graph(chunk, begin, end, indptr, indices, weights, members, neighbo
             mass += weights[edge]
             weighted += weights[edge] * distance * distance
         log_radius[i] = math.log(SMALLEST_SQ_DIST + weighted / mass)
+
+
+def radii(matrix: AffinityMatrix, kernel: Kernel, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """As `terms.density.plain_radii`."""
+    m = len(view.mine)
+    found = torch.empty(m, dtype=torch.float64), torch.empty(m), torch.empty(m)
+    _run(0, matrix, kernel, view, *found)
+    return found
+
+
+def forces(
+    matrix: AffinityMatrix, kernel: Kernel, view: View, own: Tensor, lever: Tensor, owns: Tensor, levers: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `terms.density.plain_forces`."""
+    gradient, curvature = torch.empty(view.mine.shape), torch.empty(len(view.mine))
+    _run(1, matrix, kernel, view, own, lever, owns, levers, gradient, curvature)
+    return gradient, curvature
+
+
+def _run(which: int, matrix: AffinityMatrix, kernel: Kernel, view: View, *tensors: Tensor) -> None:
+    """One of the two passes."""
+    kind, (indptr, indices, _) = potential_kind(kernel), unsigned(matrix)
+    if view.mine.shape[1] == 2:
+        loop, given = TWO_D[kind][which], (*both_packed(view), shape_of(kernel))
+    else:
+        loop, given = (radii_any_d, forces_any_d)[which], (*both(view), kind, shape_of(kernel))
+    arrays = (backend.as_array(tensor) for tensor in tensors)
+    backend.parallel(loop, ranges(len(view.mine)), indptr, indices, *given, *arrays)

@@ -5,12 +5,30 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..kernel import Gaussian
+from ..view import View
 from . import FAST, kernel, kernels
 from .elementary import exp_of
-from .kernels import CAUCHY, GAUSSIAN, LOG_REPULSION, NOISE_REPULSION, RATIONAL, RATIONAL_REPULSION, STUDENT
+from .kernels import (
+    CAUCHY,
+    GAUSSIAN,
+    KINDS,
+    LOG_REPULSION,
+    NOISE_REPULSION,
+    RATIONAL,
+    RATIONAL_REPULSION,
+    STUDENT,
+    potential_kind,
+    shape_of,
+)
+from .packing import first_of, padded
 
+ROWS = 64
 ZERO = np.float32(0)
 
 
@@ -126,3 +144,31 @@ def gaussian_row_forces(
             sum_z += share * dz
         scale = np.float32(-2) * inverse
         gradient[i, 0], gradient[i, 1], gradient[i, 2] = scale * sum_x, scale * sum_y, scale * sum_z
+
+
+KERNELS, KERNELS_OF_ROWS = tuple(KINDS), (Gaussian,)
+
+
+def exact_sum(potential, targets: Tensor, sources: Tensor, weights: Tensor, first: int | None) -> tuple[Tensor, Tensor]:
+    """As `radial_sum.exact.plain`."""
+    mass, push = torch.empty(len(targets)), torch.empty(len(targets), 3)
+    backend.parallel(
+        SUMS[potential_kind(potential)], backend.chunk_bounds(len(targets), ROWS), padded(targets).numpy(),
+        padded(sources).T.contiguous().numpy(), backend.as_array(weights), shape_of(potential),
+        -1 if first is None else first, mass.numpy(), push.numpy(),
+    )  # fmt: skip
+    return mass, push[:, : targets.shape[1]].contiguous()
+
+
+def row_partition(kernel: Gaussian, view: View, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """As `terms.row_partition.plain`."""
+    m, points, shape = len(view.mine), view.map(padded), shape_of(kernel)
+    clouds, bounds = (points.mine.numpy(), points.everyone.T.contiguous().numpy()), backend.chunk_bounds(m, ROWS)
+    log_mass, gradient = torch.empty(m), torch.empty(m, 3)
+    backend.parallel(gaussian_rows, bounds, *clouds, backend.as_array(counts), shape, first_of(view), log_mass.numpy())
+    nothing = torch.zeros_like(counts)  # what fixed cells feel of new ones
+    own = (torch.ones(m) if view.is_new else view.own(counts)), view.own(row_mass), log_mass
+    others = (counts, nothing, nothing) if view.is_new else (counts, row_mass, view.gather(log_mass))
+    arrays = (backend.as_array(part) for pair in zip(own, others, strict=True) for part in pair)
+    backend.parallel(gaussian_row_forces, bounds, *clouds, *arrays, shape, gradient.numpy())
+    return log_mass, gradient[:, : view.mine.shape[1]].contiguous()

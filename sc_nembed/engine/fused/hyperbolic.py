@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..graph import AffinityMatrix
+from ..view import View
 from . import FAST, kernel
 from .elementary import log_of
+from .packing import first_of, padded, unsigned
 
+ROWS = 64
 ZERO, ONE, FOUR = np.float32(0), np.float32(1), np.float32(4)
 NEAR = np.float32(0.05)
 _C1, _C2, _C3, _C4 = (np.float32(c) for c in (-1 / 6, 3 / 40, -15 / 336, 105 / 3456))
@@ -81,3 +88,36 @@ def attraction(chunk, begin, end, indptr, indices, edge_weights, mine, room, eve
         pull[i, 1] = room[i] * (pull_y + inward * y)
         pull[i, 2] = room[i] * (pull_z + inward * z)
     cost[chunk] = value
+
+
+def along_edges(matrix: AffinityMatrix, view: View, precision: float) -> tuple[Tensor, Tensor]:
+    """As `terms.hyperbolic.plain_attraction`."""
+    mine, room, everyone, rooms = _points(view)
+    bounds, pull = backend.chunk_bounds(len(mine), ROWS), torch.empty(mine.shape)
+    cost = np.empty(len(bounds))
+    backend.parallel(
+        attraction, bounds, *unsigned(matrix), mine.numpy(), room, everyone.numpy(), rooms, np.float32(precision),
+        cost, pull.numpy(),
+    )  # fmt: skip
+    return torch.tensor(cost.sum()), pull[:, : view.mine.shape[1]].contiguous()
+
+
+def sums(view: View, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+    """As `terms.hyperbolic.plain_sums`."""
+    mine, room, everyone, rooms = _points(view)
+    mass, push = torch.empty(len(mine)), torch.empty(mine.shape)
+    backend.parallel(
+        partition, backend.chunk_bounds(len(mine), ROWS), mine.numpy(), room, everyone.T.contiguous().numpy(), rooms,
+        backend.as_array(weights), np.float32(precision), first_of(view), mass.numpy(), push.numpy(),
+    )  # fmt: skip
+    return mass, push[:, : view.mine.shape[1]].contiguous()
+
+
+def _points(view: View) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
+    """Positions in 3-D and 1 / (1 − ‖z‖²), which loses its digits near the edge of the ball unless in float64."""
+    points, rooms = view.map(padded), view.map(_inverse_room)
+    return points.mine, rooms.mine.numpy(), points.everyone, rooms.everyone.numpy()
+
+
+def _inverse_room(positions: Tensor) -> Tensor:
+    return (1 / (1 - positions.double().square().sum(1))).float()

@@ -10,15 +10,22 @@ import functools
 import math
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..graph import AffinityMatrix
 from ..terms.pair_potential import LocalPull, PairPotential, Pull, Push
+from ..view import View
 from . import FAST, kernel
 from .attraction import coordinates
 from .kernels import scalar
+from .packing import both, both_packed, ranges, unsigned
 
 PULL, PUSH, LOCAL_PULL = range(3)
 KINDS = {Pull: PULL, Push: PUSH, LocalPull: LOCAL_PULL}
+KERNELS = tuple(KINDS)
 ONE, TWO, ZERO = np.float32(1), np.float32(2), np.float32(0)
 
 
@@ -135,3 +142,22 @@ def value_any_d(chunk, begin, end, indptr, indices, weights, mine, everyone, kin
             row += weights[edge] * value_of(kind, sq_dist, shape)
         total += row
     partial[chunk] = 0.5 * total
+
+
+def pair_sum(pairs: AffinityMatrix, potential: PairPotential, view: View, value: bool) -> tuple[Tensor, Tensor | None]:
+    """As `terms.pair_sum.plain`."""
+    kind, shape, edges = KINDS[type(potential)], shape_of(potential), unsigned(pairs)
+    gradient, bounds, of_any_d = (
+        torch.empty(view.mine.shape),
+        ranges(len(view.mine)),
+        (*edges, *both(view), kind, shape),
+    )
+    if view.mine.shape[1] == 2:
+        backend.parallel(TWO_D[kind], bounds, *edges, *both_packed(view), shape, backend.flat(gradient))
+    else:
+        backend.parallel(force_any_d, bounds, *of_any_d, backend.flat(gradient))
+    if not value:
+        return gradient, None
+    partial = np.empty(len(bounds))
+    backend.parallel(value_any_d, bounds, *of_any_d, partial)
+    return gradient, torch.tensor(partial.sum())

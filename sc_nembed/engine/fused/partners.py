@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..graph import AffinityMatrix
+from ..view import View
 from . import FAST, kernel
 from .counter_rng import integer
+from .packing import both, first_of
+
+ROWS, MAX_RANGES = 512, 8
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -109,3 +117,30 @@ def mirror(chunk, begin, end, partners, places, indptr, indices):
             indices[indptr[i] + k] = j
             indices[place[j]] = i
             place[j] += 1
+
+
+def nearby_partners(
+    partners: Tensor, matrix: AffinityMatrix, view: View, max_sq_dist: float, key: int, n_tries: int
+) -> Tensor:
+    """As `terms.partners.plain_nearby`."""
+    drawn = torch.empty_like(partners)
+    rows = (backend.as_array(part) for part in (matrix.indptr, matrix.indices))
+    backend.parallel(
+        nearby, backend.chunk_bounds(len(partners), ROWS), *rows, *both(view), first_of(view), np.uint64(key),
+        np.float32(max_sq_dist), n_tries, drawn.numpy(),
+    )  # fmt: skip
+    return drawn
+
+
+def mirrored(partners: Tensor) -> tuple[Tensor, Tensor]:
+    """As `terms.partners.plain_mirrored`; partners of a row first, then the rows it is a partner of."""
+    table = backend.as_array(partners)
+    n, k = table.shape
+    bounds = backend.chunk_bounds(n, max(ROWS, -(-n // MAX_RANGES)))
+    counts = np.zeros((len(bounds), n), np.int64)
+    backend.parallel(count, bounds, table, counts)
+    indptr = np.concatenate([[0], np.cumsum(k + counts.sum(0))])
+    places = indptr[:-1] + k + np.cumsum(counts, 0) - counts
+    indices = np.empty(2 * n * k, np.int32)
+    backend.parallel(mirror, bounds, table, places, indptr, indices)
+    return torch.from_numpy(indptr), torch.from_numpy(indices)

@@ -6,10 +6,16 @@ Gradient and curvature of a range stay in the cache between the two.
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ..compute import backend
+from ..graph import AffinityMatrix
+from ..kernel import Kernel
 from . import kernel
 from .attraction import attraction_2d, free
-from .kernels import GAUSSIAN, RATIONAL, STUDENT, gaussian_pull, rational_pull, student_pull
+from .kernels import GAUSSIAN, KINDS, RATIONAL, STUDENT, gaussian_pull, rational_pull, shape_of, student_pull
+from .packing import packed, ranges, unsigned
 from .update import nesterov_2d
 
 
@@ -60,3 +66,20 @@ def rational(
 
 
 STEPS = {STUDENT: student, GAUSSIAN: gaussian, RATIONAL: rational}
+
+
+def attraction_and_step(
+    matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, velocity: Tensor, weight: float, other_weight: float,
+    other_gradient: Tensor, other_curvature: Tensor, rate: float, momentum: float, max_step: float,
+) -> tuple[Tensor, Tensor, np.ndarray]:  # fmt: skip
+    """As `terms.attraction.plain_step`, in 2-D."""
+    bounds = ranges(positions.shape[0])
+    moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
+    sides = np.empty((len(bounds), 2, 2), np.float32)
+    backend.parallel(
+        STEPS[KINDS[type(kernel)]], bounds, *unsigned(matrix), packed(positions), shape_of(kernel),
+        backend.flat(positions), backend.flat(velocity), np.float32(weight), np.float32(other_weight),
+        backend.flat(other_gradient), backend.as_array(other_curvature), np.float32(rate), np.float32(momentum),
+        np.float32(max_step), backend.flat(moved), backend.flat(moving), sides,
+    )  # fmt: skip
+    return moved, moving, sides

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..compute import backend
+from ..compute.twins import twin
 from ..fused import affinity as fused_affinity
 from ..graph import KnnGraph
 from . import exact, faiss, keops
@@ -108,14 +109,12 @@ def unit_rows(features: Tensor) -> Tensor:
 
 
 def _nearest_of(points: Tensor, candidates: Tensor, k: int) -> KnnGraph:
-    n = points.shape[0]
-    if backend.is_fused(points):
-        indices, distances = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-        bounds = backend.chunk_bounds(n, ROWS)
-        arrays = (backend.as_array(part) for part in (points, candidates))
-        backend.parallel(fused_affinity.nearest_of, bounds, *arrays, indices, distances)
-        return KnnGraph(torch.from_numpy(indices), torch.from_numpy(distances))
-    candidates = candidates.long()
+    return KnnGraph(*twin("nearest candidates", points)(points, candidates, k))
+
+
+def plain_nearest(points: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Indices (n, k) int32 and distances of the nearest of each row's candidates, without itself; −1 is none."""
+    n, candidates = points.shape[0], candidates.long()
     distances = torch.cat([
         (points[rows][:, None] - points[candidates[rows].clamp_min(0)]).norm(dim=2)
         for rows in torch.arange(n, device=points.device).split(ROWS)
@@ -124,7 +123,7 @@ def _nearest_of(points: Tensor, candidates: Tensor, k: int) -> KnnGraph:
     distances = distances.masked_fill((candidates < 0) | (candidates == itself), torch.inf)
     distances, order = distances.sort(dim=1, stable=True)
     indices = candidates.gather(1, order).masked_fill(distances.isinf(), -1)
-    return KnnGraph(indices[:, :k].int().contiguous(), distances[:, :k].contiguous())
+    return indices[:, :k].int().contiguous(), distances[:, :k].contiguous()
 
 
 def from_csr(indptr: np.ndarray, indices: np.ndarray, distances: np.ndarray) -> KnnGraph:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from ..compute import backend
-from ..kernel import LogRepulsion, Rational
 from . import _splines as splines
+from ._spacing import on_grid
 
 SAMPLE_ROWS, LAYERS = 64, 4  # of the samples, that are worked on together: what they take stays in the cache
-RESOLVED = 0.2  # of the spacing, the least softening of a potential that diverges: its force error is smallest there
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def influence(potential, spacing: float, nodes: tuple[int, ...], device: torch.d
     transforms of one quadrant or octant do.
     """
     half = [scipy.fft.next_fast_len(count, real=True) for count in nodes]  # half of the padded size
-    potential = _resolved(potential, spacing)
+    potential = on_grid(potential).resolved(spacing)
     transform, shift = (_of_layers if len(half) == 3 else _at_once)(potential, spacing / 2, half, dtype)
     for axis, m in enumerate(half):
         transform /= _along(axis, len(half), _spline_transforms(m, transform.dtype)[1])
@@ -51,13 +50,6 @@ def influence(potential, spacing: float, nodes: tuple[int, ...], device: torch.d
 def _sq_distances(spacing: float, half: list[int]) -> list[Tensor]:
     """Of (2m + 1) nodes along each axis, squared."""
     return [(torch.arange(2 * m + 1, dtype=torch.float64) * spacing) ** 2 for m in half]
-
-
-def _resolved(potential, spacing: float):
-    """The potential as a grid can show it: samples of a peak that lies between them would miss or exaggerate it."""
-    if isinstance(potential, LogRepulsion):
-        return replace(potential, softening=max(potential.softening, RESOLVED * spacing))
-    return potential
 
 
 def _at_once(potential, spacing: float, half: list[int], dtype: torch.dtype) -> tuple[np.ndarray, float]:
@@ -149,14 +141,3 @@ def _spline_transforms(m: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]
     phase = 2 * np.pi * wave[: m + 1]
     aliases = (2416 + 2382 * np.cos(phase) + 240 * np.cos(2 * phase) + 2 * np.cos(3 * phase)) / 5040
     return (np.sinc(wave) ** 8).astype(dtype), (aliases**2).astype(dtype)
-
-
-def length_scale(potential) -> float:
-    """How wide a potential is, 1 for the Student kernel with dof = 1: √(value / |slope|) at distance 0.
-
-    The rational kernel, whose slope at 0 may diverge, goes by the distance at which it is a half.
-    """
-    if isinstance(potential, Rational):
-        return potential.a ** (-0.5 / potential.b)
-    origin = torch.zeros(1, dtype=torch.float64)
-    return float((potential.value(origin) / potential.slope(origin).abs()).sqrt())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
-from ..kernel import Gaussian, LogRepulsion, RationalRepulsion
-from ._influence import length_scale
+from ..kernel import width_of
 
 # By number of dimensions. Grid cells along the longest side, at least, finer than needed where the potential is smooth,
 # and at most, beyond which the spacing grows instead of the memory; of all axes together, at most; steps they grow by.
@@ -15,12 +17,7 @@ MIN_CELLS = {1: 24, 2: 24, 3: 16}
 MAX_CELLS = {1: 1 << 20, 2: 2048, 3: 2048}
 MAX_NODES = 1 << 23  # 2²⁶ of the transform in 3-D
 STEP = {1: 32, 2: 32, 3: 16}
-# UMAP's, of the distance at which its force is clipped. The force of a near cell, which the grid blurs, counts the less
-# against those of all others the more dimensions there are.
-CUSP_SPACING = {1: 0.03, 2: 0.35, 3: 0.5}
-GAUSSIAN_SPACING = 0.35  # of the square root of sigma, at most
 LINE_SPACING = 0.2  # in 1-D, where nodes cost next to nothing
-LOG_SPACING, LOG_CELLS = 120.0, 10_000  # softenings of a logarithmic potential, up to that many cells
 ERROR = {1: 6e-2, 2: 3.5e-2, 3: 3.5e-2}  # bounds that of the force at a spacing of 0.5
 
 
@@ -41,21 +38,49 @@ def spacing_for(tolerance: float, n_components: int) -> float:
     return min(1.0, 0.5 * (tolerance / ERROR[n_components]) ** 0.25)
 
 
-def coarsest_spacing(potential, n_obs: int, tolerance: float | None, n_components: int) -> float:
-    """The spacing for a potential.
+@runtime_checkable
+class GridPotential(Protocol):
+    """A potential that knows how a grid shows it; any other is taken as smooth (`Smooth`)."""
 
-    UMAP's has a cusp of its own size, whatever the number of points; a Gaussian is blurred by what a t-SNE of many
-    cells does not feel. A logarithmic one has no size; its softening is chosen by the distances of the points. Of many
-    points the spacing stays the same share of the layout, since each feels its near ones less.
-    """
-    if isinstance(potential, LogRepulsion):
-        return LOG_SPACING * potential.softening * max(1.0, (n_obs / LOG_CELLS) ** 0.5)
-    if isinstance(potential, RationalRepulsion):
-        return CUSP_SPACING[n_components] * potential.clip_distance
-    spacing = default_spacing(n_obs, n_components) if tolerance is None else spacing_for(tolerance, n_components)
-    if isinstance(potential, Gaussian):
-        spacing = min(spacing, GAUSSIAN_SPACING)
-    return spacing * min(1.0, length_scale(potential))
+    def value(self, sq_dist: Tensor) -> Tensor: ...
+
+    def slope(self, sq_dist: Tensor) -> Tensor: ...
+
+    def grid_spacing(self, usual: float, n_obs: int, n_components: int) -> float:
+        """The coarsest spacing for it, given the usual one, of Student's kernel."""
+
+    def resolved(self, spacing: float) -> GridPotential:
+        """As a grid can show it: samples of a peak that lies between them would miss or exaggerate it."""
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """A potential that says nothing of itself: its grid is as fine as it is narrow at 0."""
+
+    potential: Any
+
+    def value(self, sq_dist: Tensor) -> Tensor:
+        return self.potential.value(sq_dist)
+
+    def slope(self, sq_dist: Tensor) -> Tensor:
+        return self.potential.slope(sq_dist)
+
+    def grid_spacing(self, usual: float, n_obs: int, n_components: int) -> float:
+        return usual * min(1.0, width_of(self.potential))
+
+    def resolved(self, spacing: float) -> Smooth:
+        return self
+
+
+def on_grid(potential: Any) -> GridPotential:
+    """A potential with what a grid asks of it."""
+    return potential if isinstance(potential, GridPotential) else Smooth(potential)
+
+
+def coarsest_spacing(potential: Any, n_obs: int, tolerance: float | None, n_components: int) -> float:
+    """The spacing for a potential."""
+    usual = default_spacing(n_obs, n_components) if tolerance is None else spacing_for(tolerance, n_components)
+    return on_grid(potential).grid_spacing(usual, n_obs, n_components)
 
 
 def grid_shape(extent: np.ndarray, coarsest: float) -> tuple[float, tuple[int, ...]]:

@@ -47,7 +47,6 @@ that a run arrives at within 0.4 % of that with exact sums. `tests/engine/test_r
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,20 +55,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend
 from ..compute.reductions import bounding_box
-from ..fused import grid, grid_1d, grid_3d
+from ..compute.twins import twin
 from . import _convolve as convolve
 from . import _splines as splines
 from ._influence import Influence, influence
-from ._spacing import coarsest_spacing, grid_shape
+from ._spacing import MIN_CELLS, coarsest_spacing, grid_shape
 
-MAX_GRIDS = 8  # private to ranges of points while spreading
-GATHER_ROWS = 4096
 LARGEST = 1e18  # a side beyond it, or one that is not a number, is a run that diverged
 MAX_CACHED = 1 << 23  # entries of all transforms kept, 32 MB
-SPREAD = {1: grid_1d.spread, 2: grid.spread, 3: grid_3d.spread}
-GATHER = {1: grid_1d.gather, 2: grid.gather, 3: grid_3d.gather}
 _influences: dict[tuple, Influence] = {}  # of this process: the next run asks for the same ones
 
 
@@ -116,7 +110,7 @@ class FftSum:
                 self._ones = sources.new_ones(n_sources)
             weights, total_weight = self._ones, float(n_sources)
         else:
-            total_weight = float(weights.double().sum())
+            total_weight = weights.double().sum()
         coarsest = coarsest_spacing(self.potential, n_sources, self.tolerance, sources.shape[1])
         spacing, nodes = grid_shape(upper - lower, coarsest)
         if spacing > coarsest and self.tolerance is not None and not self._is_told:
@@ -128,12 +122,8 @@ class FftSum:
                 stacklevel=2,
             )
         kind = self.influence(spacing, nodes)
-        if backend.is_fused(sources):
-            grids = _spread_fused(sources, weights, lower, spacing, nodes, self._buffers)
-            potential = convolve.of_grids(grids, kind, self._buffers)
-        else:
-            density = splines.spread(sources, weights, lower, spacing, nodes)
-            potential = convolve.on_any_device(density, kind)
+        potential_of = twin("potential on a grid", sources)
+        potential = potential_of(sources, weights, lower, spacing, nodes, kind, self._buffers)
         return GridField(self, sources, weights, lower, upper, spacing, potential, kind, total_weight)
 
 
@@ -157,7 +147,7 @@ class GridField:
     spacing: float
     potential: Tensor  # (..., rows, columns)
     influence: Influence
-    total_weight: float
+    total_weight: float | Tensor  # 0-d
 
     def __call__(self, targets: Tensor, first: int | None) -> tuple[Tensor, Tensor]:
         if first is None:
@@ -166,10 +156,7 @@ class GridField:
                 both = np.minimum(lower, self.lower), np.maximum(upper, self.upper)
                 return self.plan._field(self.sources, self.weights, *both)(targets, None)
         own = None if first is None else self.weights[first : first + targets.shape[0]]
-        if backend.is_fused(targets):
-            return _gather_fused(targets, own, self)
-        kind, grid = self.influence, (self.lower, self.spacing, self.potential)
-        return splines.gather(targets, own, *grid, kind.felt, kind.shift, self.total_weight)
+        return twin("reading of a grid", targets)(targets, own, self)
 
 
 def make(potential, *, n_components, tolerance, device, dtype, world) -> FftSum:
@@ -178,32 +165,21 @@ def make(potential, *, n_components, tolerance, device, dtype, world) -> FftSum:
     `tolerance` is the relative force error to keep (see the table above); None chooses the spacing by the number of
     points.
     """
-    if n_components not in SPREAD:
+    if n_components not in MIN_CELLS:
         raise ValueError(
             f"The grid sum works in 1 to 3 dimensions; got n_components={n_components}. Use the exact sum 'torch'."
         )
     return FftSum(potential, tolerance=tolerance, device=device, dtype=dtype)
 
 
-def _spread_fused(points, weights, lower, spacing, nodes, buffers) -> Tensor:
-    # by the size of the problem alone; a grid of its own is worth clearing and adding where it takes enough points
-    n_grids = min(MAX_GRIDS, max(2, 4 * points.shape[0] // math.prod(nodes)))
-    bounds = backend.chunk_bounds(points.shape[0], -(-points.shape[0] // n_grids))
-    grids = buffers.get("grids", (len(bounds), *nodes))
-    backend.parallel(
-        SPREAD[points.shape[1]], bounds, backend.flat(points), backend.as_array(weights),
-        lower.astype(np.float32), np.float32(1 / spacing), grids.numpy(),
-    )  # fmt: skip
-    return grids
+def plain_potential(
+    points: Tensor, weights: Tensor, lower: np.ndarray, spacing: float, nodes: tuple[int, ...], kind: Influence, buffers
+) -> Tensor:
+    """The potential of weighted points on the grid, (..., rows, columns); `buffers` may be used, and are not here."""
+    return convolve.on_any_device(splines.spread(points, weights, lower, spacing, nodes), kind)
 
 
-def _gather_fused(points: Tensor, own: Tensor | None, field: GridField) -> tuple[Tensor, Tensor]:
-    mass, push = torch.empty(points.shape[0]), torch.empty(points.shape)
-    weights = np.empty(0, np.float32) if own is None else backend.as_array(own)
-    backend.parallel(
-        GATHER[points.shape[1]], backend.chunk_bounds(points.shape[0], GATHER_ROWS), backend.flat(points),
-        weights, field.lower.astype(np.float32), np.float32(1 / field.spacing), field.potential.numpy(),
-        backend.flat(field.influence.felt), np.float32(field.influence.shift), np.float32(field.total_weight),
-        mass.numpy(), backend.flat(push),
-    )  # fmt: skip
-    return mass, push
+def plain_reading(points: Tensor, own: Tensor | None, field: GridField) -> tuple[Tensor, Tensor]:
+    """Mass (m,) and push (m, d) at the points; where they are sources of weights `own`, without what each put there."""
+    kind, grid = field.influence, (field.lower, field.spacing, field.potential)
+    return splines.gather(points, own, *grid, kind.felt, kind.shift, field.total_weight)

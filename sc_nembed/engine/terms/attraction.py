@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend
-from ..fused import attraction as fused_attraction
-from ..fused.kernels import KINDS, shape_of
-from ..fused.step import STEPS
+from ..compute.twins import compiled_twin, twin
+from ..fused.packing import ranges, unsigned  # noqa: F401  for files that look for them here
 from ..graph import AffinityMatrix
 from ..kernel import Kernel
 from ..view import View
 from .term import Force, Term
 
 BLOCK_EDGES = 1 << 22  # edges held at once by the plain version
-FUSED_ROWS, MOST_RANGES = 2048, 128  # a call of a kernel takes microseconds
 
 
 @dataclass(frozen=True)
@@ -29,13 +25,9 @@ class Attraction(Term):
     matrix: AffinityMatrix
     kernel: Kernel
 
-    @cached_property
-    def _edges(self) -> tuple[np.ndarray, ...]:
-        return unsigned(self.matrix)
-
     def moves(self, positions: Tensor) -> bool:
         """Whether `move` takes these positions."""
-        return backend.is_fused(positions) and positions.shape[1] == 2 and type(self.kernel) in KINDS
+        return compiled_twin("attraction and step", positions, self.kernel) is not None
 
     def move(
         self, positions: Tensor, velocity: Tensor, weight: float, other_weight: float, other: Force, rate: float,
@@ -43,34 +35,28 @@ class Attraction(Term):
     ) -> tuple[Tensor, Tensor, np.ndarray]:  # fmt: skip
         """The step of `PreconditionedNesterov` under this force and another one, in the pass that evaluates this one.
 
-        New positions and velocity, and the sides (ranges, 2, 2) of the positions' boxes.
+        New positions and velocity, and the sides (ranges, 2, d) of the positions' boxes.
         """
-        bounds = ranges(positions.shape[0])
-        moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
-        sides = np.empty((len(bounds), 2, 2), np.float32)
-        points = backend.pairs(positions)
-        backend.parallel(
-            STEPS[KINDS[type(self.kernel)]], bounds, *self._edges, points, shape_of(self.kernel),
-            backend.flat(positions), backend.flat(velocity), np.float32(weight), np.float32(other_weight),
-            backend.flat(other.gradient), backend.as_array(other.curvature), np.float32(rate), np.float32(momentum),
-            np.float32(max_step), backend.flat(moved), backend.flat(moving), sides,
+        step = twin("attraction and step", positions, self.kernel)
+        return step(
+            self.matrix, self.kernel, positions, velocity, weight, other_weight, other.gradient, other.curvature, rate,
+            momentum, max_step,
         )  # fmt: skip
-        return moved, moving, sides
 
     def look(self, view: View) -> Force:
-        """Force and value, in one pass where `moves`; the last bits of the force may differ from those of a call."""
-        return _valued(self._edges, self.kernel, view) if self.moves(view.mine) else self(view, value=True)
+        """Force and value, in one pass if there is one; the last bits of the force may differ from those of a call."""
+        in_one_pass = compiled_twin("attraction in one pass", view.mine, self.kernel)
+        return Force(*in_one_pass(self.matrix, self.kernel, view)) if in_one_pass else self(view, value=True)
 
     def shard(self, begin: int, end: int) -> Attraction:
         return replace(self, matrix=self.matrix.shard(begin, end))
 
     def __call__(self, view: View, *, value: bool) -> Force:
-        if backend.is_fused(view.mine) and type(self.kernel) in KINDS:
-            return _fused(self._edges, self.kernel, view, value)
-        return _plain(self.matrix, self.kernel, view, value)
+        return Force(*twin("attraction", view.mine, self.kernel)(self.matrix, self.kernel, view, value))
 
 
-def _plain(matrix: AffinityMatrix, kernel: Kernel, view: View, value: bool) -> Force:
+def plain(matrix: AffinityMatrix, kernel: Kernel, view: View, value: bool) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Gradient (m, d), value where asked for, and curvature (m,)."""
     gradient, curvature = torch.zeros_like(view.mine), view.mine.new_zeros(len(view.mine))
     total = gradient.new_zeros(())
     parts = (part.split(BLOCK_EDGES) for part in (matrix.rows(), matrix.indices, matrix.weights))
@@ -83,51 +69,24 @@ def _plain(matrix: AffinityMatrix, kernel: Kernel, view: View, value: bool) -> F
         curvature.index_add_(0, row, strength)
         if value:
             total = total - (weight * kernel.log_value(sq_dist)).sum()
-    return Force(gradient, total if value else None, curvature)
+    return gradient, total if value else None, curvature
 
 
-def _fused(edges: tuple[np.ndarray, ...], kernel: Kernel, view: View, value: bool) -> Force:
-    kind, (n_rows, n_components) = KINDS[type(kernel)], view.mine.shape
-    if n_components == 2:
-        force_of, _ = fused_attraction.TWO_D[kind]
-        common = (*edges, backend.pairs(view.mine), backend.pairs(view.everyone), shape_of(kernel))
-    else:
-        points = backend.as_array(view.mine), backend.as_array(view.everyone)
-        force_of, common = fused_attraction.force_any_d, (*edges, *points, kind, shape_of(kernel))
-    gradient, curvature = torch.empty(view.mine.shape), torch.empty(n_rows)
-    bounds = ranges(n_rows)
-    backend.parallel(force_of, bounds, *common, backend.flat(gradient), curvature.numpy())
-    if not value:
-        return Force(gradient, None, curvature)
-    if n_components == 2:  # a pass of its own, so that the force has the same bits whether it is looked at or not
-        return Force(gradient, _valued(edges, kernel, view).value, curvature)
-    partial = np.empty(len(bounds))
-    backend.parallel(fused_attraction.value_any_d, bounds, *common, partial)
-    return Force(gradient, torch.tensor(partial.sum()), curvature)
+def plain_in_one_pass(matrix: AffinityMatrix, kernel: Kernel, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """The same with the value."""
+    return plain(matrix, kernel, view, True)
 
 
-def _valued(edges: tuple[np.ndarray, ...], kernel: Kernel, view: View) -> Force:
-    """Force and value in one pass, in 2-D."""
-    gradient, curvature = torch.empty(view.mine.shape), torch.empty(len(view.mine))
-    bounds = ranges(len(view.mine))
-    partial = np.empty(len(bounds))
-    backend.parallel(
-        fused_attraction.TWO_D[KINDS[type(kernel)]][1], bounds, *edges, backend.pairs(view.mine),
-        backend.pairs(view.everyone), shape_of(kernel), backend.flat(gradient), curvature.numpy(), partial,
-    )  # fmt: skip
-    return Force(gradient, torch.tensor(partial.sum()), curvature)
-
-
-def ranges(n_rows: int) -> list[tuple[int, int]]:
-    return backend.chunk_bounds(n_rows, max(FUSED_ROWS, n_rows // MOST_RANGES))
-
-
-def unsigned(matrix: AffinityMatrix) -> tuple[np.ndarray, ...]:
-    """The CSR arrays for the numba twins; cells below 65 536 take two bytes, which the loop reads faster than four."""
-    indices = backend.as_array(matrix.indices)
-    narrow = matrix.n_cols <= np.iinfo(np.uint16).max + 1
-    return (
-        backend.as_array(matrix.indptr).view(np.uint64),
-        indices.astype(np.uint16) if narrow else indices.view(np.uint32),
-        backend.as_array(matrix.weights).astype(np.float32, copy=False),
-    )
+def plain_step(
+    matrix: AffinityMatrix, kernel: Kernel, positions: Tensor, velocity: Tensor, weight: float, other_weight: float,
+    other_gradient: Tensor, other_curvature: Tensor, rate: float, momentum: float, max_step: float,
+) -> tuple[Tensor, Tensor, np.ndarray]:  # fmt: skip
+    """New positions and velocity (n, d), and the box of the positions, (1, 2, d); see `PreconditionedNesterov`."""
+    gradient, _, curvature = plain(matrix, kernel, View.whole(positions), False)
+    gradient = weight * gradient + other_weight * other_gradient
+    move = gradient * (rate / (weight * curvature + other_weight * other_curvature))[:, None]
+    velocity = momentum * velocity - move
+    length = velocity.norm(dim=1, keepdim=True)
+    velocity = torch.where(length > max_step, velocity * (max_step / length), velocity)
+    moved = positions + momentum * velocity - move
+    return moved, velocity, torch.stack([moved.amin(0), moved.amax(0)])[None].cpu().numpy()

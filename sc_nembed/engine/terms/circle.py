@@ -16,13 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend, counter_rng
-from ..fused import circle as fused_circle
-from ..fused.kernels import KINDS, potential_kind, shape_of
+from ..compute import counter_rng
+from ..compute.twins import twin
 from ..radial_sum import Potential
 from ..view import View
 
-ROWS = 1024
 ORDER_STEPS = 16  # with one order
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
 
@@ -64,91 +62,72 @@ class DrawnPairs:
     @cached_property
     def place_of(self) -> Tensor:
         """Where each cell sits, (n,) int64."""
-        return torch.empty_like(self.cells).index_copy_(0, self.cells, torch.arange(len(self.cells)).to(self.cells))
+        places = torch.arange(len(self.cells), device=self.cells.device)
+        return torch.empty_like(self.cells).index_copy_(0, self.cells, places)
 
     def mass(self, potential: Potential, view: View) -> Tensor:
         """Σⱼ value(uᵢⱼ) over the cells that i drew, (m,)."""
-        if _is_fused(potential, view):
-            row, mass = self._row(view.everyone), torch.empty(len(view.mine))
-            self._run(0, potential, view, row, mass)
-            return mass
-        blocks = self._drawn(view).split(self._rows_of_block)
-        parts = zip(view.mine.split(self._rows_of_block), blocks, strict=True)
-        return torch.cat([potential.value(_apart(mine, view, others)[1]).sum(1) for mine, others in parts])
+        return twin("masses of drawn pairs", view.mine, potential)(self, potential, view)
 
     def push(self, potential: Potential, view: View, share: Tensor) -> Tensor:
         """Σⱼ (sᵢ + sⱼ) slope(uᵢⱼ) (zᵢ − zⱼ), sᵢ where i drew j and sⱼ where j drew i, (m, d); `share` is s of all rows.
 
         Nobody draws new cells: they feel whom they drew, twice.
         """
-        if _is_fused(potential, view):
-            row, push = self._row(view.everyone), torch.empty(len(view.mine), 3)
-            row[3] = self._around(share[self.cells])
-            self._run(1, potential, view, row, push)
-            return push[:, : view.mine.shape[1]].contiguous()
-        own, blocks = view.own(share), []
-        others = (self._drawn(view), self._drew(view)) if not view.is_new else (self._drawn(view),) * 2
-        for rows in torch.arange(len(view.mine), device=share.device).split(self._rows_of_block):
-            of_others = own[rows, None] if view.is_new else share[others[1][rows]]
-            block = 0
-            for cells, shares in ((others[0][rows], own[rows, None]), (others[1][rows], of_others)):
-                difference, sq_dist = _apart(view.mine[rows], view, cells)
-                block = block + ((shares * potential.slope(sq_dist))[:, :, None] * difference).sum(1)
-            blocks.append(block)
-        return torch.cat(blocks)
+        return twin("pushes of drawn pairs", view.mine, potential)(self, potential, view, share)
 
-    @property
-    def _rows_of_block(self) -> int:
-        return max(1, BLOCK_PAIRS // self.n_negatives)
-
-    def _drawn(self, view: View) -> Tensor:
-        """Whom each row drew, (rows, m); new cells sit down before a place that they draw."""
-        offsets = torch.arange(self.n_negatives, device=self.cells.device)
+    def drawn_by(self, view: View, rows: Tensor) -> Tensor:
+        """Whom some rows of a view drew, (b,) -> (b, m); new cells sit down before a place that they draw."""
         if not view.is_new:
-            return self.cells[(view.own(self.place_of)[:, None] + 1 + offsets) % len(self.cells)]
-        begin, end = view.world.rows(view.n_rows)
-        rows = torch.arange(begin, end, device=self.cells.device)
-        places = counter_rng.integers(
-            counter_rng.key_of(self.seed, self.step), rows, torch.zeros_like(rows), len(self.cells)
-        )
+            return self._seated(view.own(self.place_of)[rows] + 1, 1)
+        numbers = rows + view.world.rows(view.n_rows)[0]
+        key = counter_rng.key_of(self.seed, self.step)
+        return self._seated(counter_rng.integers(key, numbers, torch.zeros_like(rows), len(self.cells)), 1)
+
+    def who_drew(self, view: View, rows: Tensor) -> Tensor:
+        """Who drew some rows of a view, (b,) -> (b, m)."""
+        return self._seated(view.own(self.place_of)[rows] - 1, -1)
+
+    def _seated(self, places: Tensor, towards: int) -> Tensor:
+        """The m cells from some places on, (b,) -> (b, m), in one direction or the other."""
+        offsets = torch.arange(self.n_negatives, device=places.device) * towards
         return self.cells[(places[:, None] + offsets) % len(self.cells)]
 
-    def _drew(self, view: View) -> Tensor:
-        """Who drew each row, (rows, m)."""
-        offsets = torch.arange(self.n_negatives, device=self.cells.device)
-        return self.cells[(view.own(self.place_of)[:, None] - 1 - offsets) % len(self.cells)]
 
-    def _around(self, values: Tensor) -> Tensor:
-        """Of the places of the circle (n,), those of the row (n + m,)."""
-        return torch.cat([values, values[: self.n_negatives]])
-
-    def _row(self, positions: Tensor) -> Tensor:
-        n, n_components = positions.shape
-        row = torch.zeros(4, n + self.n_negatives)
-        backend.parallel(
-            fused_circle.lay_out,
-            backend.chunk_bounds(n, ROWS),
-            self.cells.numpy(),
-            backend.as_array(positions),
-            row.numpy(),
-        )
-        row[:n_components, n:] = row[:n_components, : self.n_negatives]
-        return row
-
-    def _run(self, which: int, potential: Potential, view: View, row: Tensor, found: Tensor) -> None:
-        places = torch.arange(len(self.cells))
-        if len(found) < len(self.cells):  # in the order in which they sit: memory is read in a row
-            places = view.own(self.place_of).sort().values
-        backend.parallel(
-            fused_circle.SUMS[potential_kind(potential)][which], backend.chunk_bounds(len(places), ROWS),
-            places.numpy(), self.cells.numpy(), row.numpy(), view.first, self.n_negatives, shape_of(potential),
-            found.numpy(),
-        )  # fmt: skip
+def plain_masses(pairs: DrawnPairs, potential: Potential, view: View) -> Tensor:
+    """See `DrawnPairs.mass`."""
+    blocks = ((rows, pairs.drawn_by(view, rows)) for rows in _blocks(pairs, view))
+    return torch.cat([potential.value(_apart(view, *block)[1]).sum(1) for block in blocks])
 
 
-def _apart(mine: Tensor, view: View, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences (b, m, d) and squared distances (b, m) of cells and others, (b, d) and (b, m)."""
-    difference = mine[:, None, :] - view.everyone[others]
+def plain_pushes(pairs: DrawnPairs, potential: Potential, view: View, share: Tensor) -> Tensor:
+    """See `DrawnPairs.push`."""
+    own, found = view.own(share), []
+    for rows in _blocks(pairs, view):
+        push = _push(potential, view, rows, pairs.drawn_by(view, rows), own[rows, None])
+        if view.is_new:
+            found.append(2 * push)
+        else:
+            drew = pairs.who_drew(view, rows)
+            found.append(push + _push(potential, view, rows, drew, share[drew]))
+    return torch.cat(found)
+
+
+def _push(potential: Potential, view: View, rows: Tensor, others: Tensor, shares: Tensor) -> Tensor:
+    """At one of the two ends, (b, d); `shares` is (b, m) or (b, 1)."""
+    difference, sq_dist = _apart(view, rows, others)
+    return ((shares * potential.slope(sq_dist))[:, :, None] * difference).sum(1)
+
+
+def _blocks(pairs: DrawnPairs, view: View) -> tuple[Tensor, ...]:
+    """Numbers of rows that are worked on together."""
+    rows = torch.arange(len(view.mine), device=view.mine.device)
+    return rows.split(max(1, BLOCK_PAIRS // pairs.n_negatives))
+
+
+def _apart(view: View, rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences (b, m, d) and squared distances (b, m) of some rows, (b,), and others, (b, m)."""
+    difference = view.mine[rows][:, None, :] - view.everyone[others]
     return difference, difference.square().sum(2)
 
 
@@ -161,11 +140,6 @@ def _order(n: int, seed: int, step: int) -> Tensor:
     """Of the cells in this step and those that share its order, (n,) int64."""
     key = counter_rng.key_of(seed, step // ORDER_STEPS * ORDER_STEPS)
     return torch.from_numpy(np.random.default_rng(key).permutation(n))
-
-
-def _is_fused(potential: Potential, view: View) -> bool:
-    known = type(potential) in KINDS and view.mine.shape[1] <= 3
-    return known and backend.is_fused(view.mine) and not view.is_new
 
 
 def _stride(key: int, n: int) -> int:

@@ -15,22 +15,18 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend, reductions
-from ..fused import denominators as fused_denominators
-from ..fused.kernels import shape_of
+from ..compute import reductions
+from ..compute.twins import twin
 from ..graph import AffinityMatrix
 from ..kernel import Kernel, NoiseRepulsion, StudentT
 from ..view import View
-from .attraction import unsigned
 from .circle import DrawnPairs
 from .partition import flat_curvature
 from .term import Force, Term
 
-ROWS = 1024
 CAUCHY = StudentT()
 
 
@@ -41,70 +37,46 @@ class Edges:
     matrix: AffinityMatrix
     kernel: Kernel
 
-    @cached_property
-    def rows(self) -> Tensor:
-        """Of every edge, (n_edges,) int64."""
-        return self.matrix.rows()
-
-    @cached_property
-    def _unsigned(self) -> tuple[np.ndarray, ...]:
-        return unsigned(self.matrix)
-
     def gradient(self, view: View, denominator: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (m, d) of Σᵢⱼ pᵢⱼ log(qᵢⱼ + dᵢ) at fixed d, and its derivatives with respect to d, (m,).
 
         `denominator` is d of the view's rows, (m,). Those of fixed cells hold no new ones, which feel their own twice.
         """
+        gradient_of = twin("denominators", view.mine, self.kernel)
         if view.is_new:
             nowhere = torch.full_like(view.everyone[:, 0], torch.inf)  # as a denominator: adds nothing
-            gradient, share = self._gradient(view, denominator, nowhere)
+            gradient, share = gradient_of(self.matrix, self.kernel, view, denominator, nowhere)
             return gradient.mul_(2), share
-        return self._gradient(view, denominator, view.gather(denominator))
-
-    def _gradient(self, view: View, denominator: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        if self._is_fused(view.mine):
-            gradient, share = torch.empty(view.mine.shape), torch.empty(len(view.mine))
-            given = backend.as_array(denominator), backend.as_array(others)
-            if view.mine.shape[1] == 2:
-                points = backend.pairs(view.mine), backend.pairs(view.everyone)
-                self._run(fused_denominators.gradient_2d, points, *given, backend.flat(gradient), share.numpy())
-            else:
-                points = backend.as_array(view.mine), backend.as_array(view.everyone)
-                self._run(fused_denominators.gradient_any_d, points, *given, gradient.numpy(), share.numpy())
-            return gradient, share
-        difference, sq_dist, columns = self._pairs(view)
-        value, weights = self.kernel.value(sq_dist), self.matrix.weights.to(sq_dist.dtype)
-        part = weights / (value + denominator[self.rows])
-        both = part + weights / (value + others[columns])
-        each = (2 * self.kernel.slope(sq_dist) * both)[:, None] * difference
-        gradient = torch.zeros_like(view.mine).index_add_(0, self.rows, each)
-        return gradient, torch.zeros_like(denominator).index_add_(0, self.rows, part)
+        return gradient_of(self.matrix, self.kernel, view, denominator, view.gather(denominator))
 
     def value(self, view: View, denominator: Tensor) -> Tensor:
         """Σᵢⱼ pᵢⱼ log(qᵢⱼ + dᵢ) of the view's rows, 0-d."""
-        if self._is_fused(view.mine):
-            partial = np.empty(len(backend.chunk_bounds(len(view.mine), ROWS)))
-            points = backend.as_array(view.mine), backend.as_array(view.everyone)
-            self._run(fused_denominators.value, points, backend.as_array(denominator), partial)
-            return torch.tensor(partial.sum())
-        _, sq_dist, _ = self._pairs(view)
-        logs = (self.kernel.value(sq_dist) + denominator[self.rows]).log()
-        return reductions.total(self.matrix.weights.to(sq_dist.dtype) * logs)
+        return twin("logs of denominators", view.mine, self.kernel)(self.matrix, self.kernel, view, denominator)
 
     def shard(self, begin: int, end: int) -> Edges:
         return replace(self, matrix=self.matrix.shard(begin, end))
 
-    def _pairs(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
-        columns = self.matrix.indices.long()
-        difference = view.mine[self.rows] - view.everyone[columns]
-        return difference, difference.square().sum(1), columns
 
-    def _is_fused(self, positions: Tensor) -> bool:
-        return backend.is_fused(positions) and self.kernel == CAUCHY
+def plain_gradient(
+    matrix: AffinityMatrix, kernel: Kernel, view: View, denominator: Tensor, others: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See `Edges.gradient`; `others` are the denominators of everyone, (n,)."""
+    rows, columns = matrix.rows(), matrix.indices.long()
+    difference = view.mine[rows] - view.everyone[columns]
+    sq_dist = difference.square().sum(1)
+    value, weights = kernel.value(sq_dist), matrix.weights.to(sq_dist.dtype)
+    part = weights / (value + denominator[rows])
+    both = part + weights / (value + others[columns])
+    each = (2 * kernel.slope(sq_dist) * both)[:, None] * difference
+    gradient = torch.zeros_like(view.mine).index_add_(0, rows, each)
+    return gradient, torch.zeros_like(denominator).index_add_(0, rows, part)
 
-    def _run(self, kernel, points: tuple[np.ndarray, np.ndarray], *arrays: np.ndarray) -> None:
-        bounds = backend.chunk_bounds(len(points[0]), ROWS)
-        backend.parallel(kernel, bounds, *self._unsigned, *points, shape_of(self.kernel), *arrays)
+
+def plain_value(matrix: AffinityMatrix, kernel: Kernel, view: View, denominator: Tensor) -> Tensor:
+    """See `Edges.value`."""
+    rows = matrix.rows()
+    sq_dist = (view.mine[rows] - view.everyone[matrix.indices.long()]).square().sum(1)
+    return reductions.total(matrix.weights.to(sq_dist.dtype) * (kernel.value(sq_dist) + denominator[rows]).log())
 
 
 @dataclass(frozen=True)

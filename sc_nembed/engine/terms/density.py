@@ -18,17 +18,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend, reductions
-from ..fused import density as fused_density
-from ..fused.kernels import CAUCHY, KINDS, shape_of
+from ..compute import reductions
+from ..compute.twins import twin
 from ..graph import AffinityMatrix
-from ..kernel import Kernel, StudentT
+from ..kernel import Kernel
 from ..view import View
-from .attraction import ranges, unsigned
 from .term import Force, Term
 
 VARIANCE_SHIFT = 0.1
@@ -65,8 +62,8 @@ class Density(Term):
             owns = levers = torch.zeros_like(view.everyone[:, 0])
         else:
             owns, levers = view.gather(own), view.gather(lever)
-        second = self._fused_forces if self._is_fused(view) else self._plain_forces
-        gradient, curvature = second(view, own, lever, owns, levers)
+        forces_of = twin("forces of radii", view.mine, self.kernel)
+        gradient, curvature = forces_of(self.matrix, self.kernel, view, own, lever, owns, levers)
         return Force(gradient, -correlation if value else None, curvature)
 
     @cached_property
@@ -75,72 +72,41 @@ class Density(Term):
         centred = radius - reductions.total(radius) / len(radius)
         return centred / (reductions.total(centred.square()) / len(radius)).sqrt()
 
-    @cached_property
-    def _edges(self) -> tuple[np.ndarray, ...]:
-        return unsigned(self.matrix)[:2]
-
-    @cached_property
-    def _rows(self) -> Tensor:
-        return self.matrix.rows()
-
-    def _is_fused(self, view: View) -> bool:
-        return backend.is_fused(view.mine) and type(self.kernel) in KINDS
-
     def _first(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
-        """Log radii (m,) float64, their ρ, and 1 / ((ε + ρ) Σ q), (m,) each."""
-        return (self._fused_radii if self._is_fused(view) else self._plain_radii)(view)
+        return twin("radii", view.mine, self.kernel)(self.matrix, self.kernel, view)
 
-    def _fused_radii(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
-        m = len(view.mine)
-        radius, ratio, share = torch.empty(m, dtype=torch.float64), torch.empty(m), torch.empty(m)
-        self._run(0, view, radius, ratio, share)
-        return radius, ratio, share
 
-    def _fused_forces(self, view: View, *given: Tensor) -> tuple[Tensor, Tensor]:
-        gradient, curvature = torch.empty(view.mine.shape), torch.empty(len(view.mine))
-        self._run(1, view, *given, gradient, curvature)
-        return gradient, curvature
+def _along_edges(matrix: AffinityMatrix, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows, columns = matrix.rows(), matrix.indices.long()
+    difference = view.mine[rows] - view.everyone[columns]
+    return rows, columns, difference, difference.square().sum(1)
 
-    def _run(self, which: int, view: View, *tensors: Tensor) -> None:
-        """One of the two passes."""
-        kind = CAUCHY if self.kernel == StudentT(1.0) else KINDS[type(self.kernel)]
-        shape, both = shape_of(self.kernel), (view.mine, view.everyone)
-        if view.mine.shape[1] == 2:
-            passes, given = fused_density.TWO_D[kind], (*map(backend.pairs, both), shape)
-        else:
-            passes, given = (
-                (fused_density.radii_any_d, fused_density.forces_any_d),
-                (*map(backend.as_array, both), kind, shape),
-            )
-        backend.parallel(
-            passes[which], ranges(len(view.mine)), *self._edges, *given, *(tensor.numpy() for tensor in tensors)
-        )
 
-    def _along_edges(self, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        columns = self.matrix.indices.long()
-        difference = view.mine[self._rows] - view.everyone[columns]
-        return self._rows, columns, difference, difference.square().sum(1)
+def plain_radii(matrix: AffinityMatrix, kernel: Kernel, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """Log radii (m,) float64, their ρ, and 1 / ((ε + ρ) Σ q), (m,) each."""
+    rows, _, _, sq_dist = _along_edges(matrix, view)
+    nothing, value = torch.zeros_like(view.mine[:, 0]), kernel.value(sq_dist)
+    mass = nothing.index_add(0, rows, value)
+    nearest = (nothing + torch.inf).scatter_reduce(0, rows, sq_dist, "amin")
+    is_seen = mass > SMALLEST_MASS
+    mass = mass.clamp_min(SMALLEST_MASS)
+    ratio = torch.where(is_seen, nothing.index_add(0, rows, value * sq_dist) / mass, nearest)
+    share = is_seen / (mass * (SMALLEST_SQ_DIST + ratio))
+    return (SMALLEST_SQ_DIST + ratio).double().log(), ratio, share
 
-    def _plain_radii(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
-        rows, _, _, sq_dist = self._along_edges(view)
-        nothing, value = torch.zeros_like(view.mine[:, 0]), self.kernel.value(sq_dist)
-        mass = nothing.index_add(0, rows, value)
-        nearest = (nothing + torch.inf).scatter_reduce(0, rows, sq_dist, "amin")
-        is_seen = mass > SMALLEST_MASS
-        mass = mass.clamp_min(SMALLEST_MASS)
-        ratio = torch.where(is_seen, nothing.index_add(0, rows, value * sq_dist) / mass, nearest)
-        share = is_seen / (mass * (SMALLEST_SQ_DIST + ratio))
-        return (SMALLEST_SQ_DIST + ratio).double().log(), ratio, share
 
-    def _plain_forces(
-        self, view: View, own: Tensor, lever: Tensor, owns: Tensor, levers: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        rows, columns, difference, sq_dist = self._along_edges(view)
-        slope = self.kernel.slope(sq_dist)
-        pull = (own[rows] + owns[columns]) * (self.kernel.value(sq_dist) + sq_dist * slope)
-        strength = 2 * (pull - (lever[rows] + levers[columns]) * slope)
-        gradient = torch.zeros_like(view.mine).index_add(0, rows, -strength[:, None] * difference)
-        return gradient, torch.zeros_like(view.mine[:, 0]).index_add(0, rows, 4 * strength.abs())
+def plain_forces(
+    matrix: AffinityMatrix, kernel: Kernel, view: View, own: Tensor, lever: Tensor, owns: Tensor, levers: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradient (m, d) and curvature (m,). `own` is gᵢ / ((ε + ρᵢ) Σ q), `lever` that times ρᵢ, both (m,); `owns` and
+    `levers` are those of everyone, (n,).
+    """
+    rows, columns, difference, sq_dist = _along_edges(matrix, view)
+    slope = kernel.slope(sq_dist)
+    pull = (own[rows] + owns[columns]) * (kernel.value(sq_dist) + sq_dist * slope)
+    strength = 2 * (pull - (lever[rows] + levers[columns]) * slope)
+    gradient = torch.zeros_like(view.mine).index_add(0, rows, -strength[:, None] * difference)
+    return gradient, torch.zeros_like(view.mine[:, 0]).index_add(0, rows, 4 * strength.abs())
 
 
 def _correlation(view: View, standard: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,23 +13,19 @@ norm is compared with the distance from the origin.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend, reductions
-from ..fused import hyperbolic as fused_hyperbolic
+from ..compute import reductions
+from ..compute.twins import twin
 from ..graph import AffinityMatrix
 from ..view import View
-from .attraction import unsigned
 from .partition import counted
 from .term import Force, Term
 
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
-FUSED_ROWS = 64
 TINY = 1e-12  # t below which arsinh √t / √t is 1
 
 
@@ -40,18 +36,11 @@ class HyperbolicAttraction(Term):
     matrix: AffinityMatrix
     gamma: float
 
-    @cached_property
-    def _edges(self) -> tuple[np.ndarray, ...]:
-        return unsigned(self.matrix)
-
     def shard(self, begin: int, end: int) -> HyperbolicAttraction:
         return replace(self, matrix=self.matrix.shard(begin, end))
 
     def __call__(self, view: View, *, value: bool) -> Force:
-        if _is_fused(view):
-            cost, pull = _fused_attraction(self._edges, view, self.gamma**-2)
-        else:
-            cost, pull = _plain_attraction(self.matrix, view, self.gamma**-2)
+        cost, pull = twin("hyperbolic attraction", view.mine)(self.matrix, view, self.gamma**-2)
         return Force(pull.mul_(4), cost if value else None, None)
 
 
@@ -69,8 +58,8 @@ class HyperbolicPartition(Term):
     def __call__(self, view: View, *, value: bool) -> Force:
         everyone = view.everyone
         weights = torch.ones_like(everyone[:, 0]) if self.counts is None else self.counts.to(everyone.dtype)
-        sums = _fused_sums if _is_fused(view) else _plain_sums
-        mass, push = counted(view, *sums(view, weights, self.gamma**-2), self.counts)
+        sums = twin("hyperbolic sums", view.mine)(view, weights, self.gamma**-2)
+        mass, push = counted(view, *sums, self.counts)
         partition = view.total(mass)
         gradient = reductions.scale(push, (4 * self.total / partition).to(push.dtype))
         return Force(gradient, self.total * partition.log() if value else None, None)
@@ -96,10 +85,6 @@ class NormTerm(Term):
         return Force(gradient.to(view.mine.dtype), reductions.total(share * missing.square()) if value else None, None)
 
 
-def _is_fused(view: View) -> bool:
-    return backend.is_fused(view.mine) and view.mine.shape[1] <= 3
-
-
 def _sq_distance(t: Tensor) -> tuple[Tensor, Tensor]:
     """d² and its derivative with respect to t."""
     root = t.sqrt()
@@ -111,7 +96,8 @@ def _room(positions: Tensor) -> Tensor:
     return 1 - positions.square().sum(1)
 
 
-def _plain_attraction(matrix: AffinityMatrix, view: View, precision: float) -> tuple[Tensor, Tensor]:
+def plain_attraction(matrix: AffinityMatrix, view: View, precision: float) -> tuple[Tensor, Tensor]:
+    """Σ −pᵢⱼ log qᵢⱼ of the view's rows, and half the sum over j of its derivative, (m, d); `precision` is γ⁻²."""
     room, rooms = _room(view.mine), _room(view.everyone)
     pull, inward, cost = torch.zeros_like(view.mine), torch.zeros_like(room), room.new_zeros(())
     parts = (part.split(BLOCK_PAIRS) for part in (matrix.rows(), matrix.indices, matrix.weights))
@@ -127,7 +113,7 @@ def _plain_attraction(matrix: AffinityMatrix, view: View, precision: float) -> t
     return cost, (pull + inward[:, None] * view.mine) / room[:, None]
 
 
-def _plain_sums(view: View, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+def plain_sums(view: View, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
     """Σⱼ wⱼ qᵢⱼ (m,), and half the sum over j of wⱼ ∂qᵢⱼ / ∂zᵢ (m, d), in blocks of rows."""
     room, rooms, found = _room(view.mine), _room(view.everyone), []
     itself = torch.zeros_like(room) if view.is_new else view.own(weights)
@@ -141,33 +127,3 @@ def _plain_sums(view: View, weights: Tensor, precision: float) -> tuple[Tensor, 
         found.append(((value * weights).sum(1) - itself[rows], push / room[rows, None]))
     mass, push = zip(*found, strict=True)
     return torch.cat(mass), torch.cat(push)
-
-
-def _padded(positions: Tensor) -> tuple[Tensor, np.ndarray]:
-    """Positions (n, 3) and 1 / (1 − ‖z‖²), which loses its digits near the edge of the ball unless in float64."""
-    inverse = 1 / (1 - positions.double().square().sum(1))
-    return torch.nn.functional.pad(positions, (0, 3 - positions.shape[1])), inverse.float().numpy()
-
-
-def _fused_attraction(edges: tuple[np.ndarray, ...], view: View, precision: float) -> tuple[Tensor, Tensor]:
-    everyone, rooms = _padded(view.everyone)
-    mine, room = (everyone, rooms) if view.mine is view.everyone else _padded(view.mine)
-    bounds, pull = backend.chunk_bounds(len(mine), FUSED_ROWS), torch.empty(mine.shape)
-    cost = np.empty(len(bounds))
-    backend.parallel(
-        fused_hyperbolic.attraction, bounds, *edges, mine.numpy(), room, everyone.numpy(), rooms,
-        np.float32(precision), cost, pull.numpy(),
-    )  # fmt: skip
-    return torch.tensor(cost.sum()), pull[:, : view.mine.shape[1]].contiguous()
-
-
-def _fused_sums(view: View, weights: Tensor, precision: float) -> tuple[Tensor, Tensor]:
-    everyone, rooms = _padded(view.everyone)
-    mine, room = (everyone, rooms) if view.mine is view.everyone else _padded(view.mine)
-    mass, push = torch.empty(len(mine)), torch.empty(mine.shape)
-    backend.parallel(
-        fused_hyperbolic.partition, backend.chunk_bounds(len(mine), FUSED_ROWS), mine.numpy(), room,
-        everyone.T.contiguous().numpy(), rooms, backend.as_array(weights), np.float32(precision),
-        -1 if view.is_new else view.first, mass.numpy(), push.numpy(),
-    )  # fmt: skip
-    return mass, push[:, : view.mine.shape[1]].contiguous()

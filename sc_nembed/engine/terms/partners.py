@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..affinity import symmetrize
 from ..compute import backend, counter_rng
+from ..compute.twins import twin
 from ..fused import partners as fused_partners
 from ..graph import AffinityMatrix
 from ..view import View
@@ -30,7 +31,7 @@ from ..view import View
 MID_NEAR_STEP, FAR_STEP = 0, 1  # what the keys of the draws are made with; those of nearby pairs with larger numbers
 N_CANDIDATES = 6  # drawn for each mid-near pair
 N_TRIES = 100  # draws for a nearby pair
-ROWS, MAX_RANGES = 512, 8
+ROWS = 512
 BLOCK = 1 << 24  # draws held at once by the plain version
 
 
@@ -82,29 +83,21 @@ def nearby(partners: Tensor, matrix: AffinityMatrix, view: View, max_distance: f
     find none, the one before.
     """
     key = counter_rng.key_of(seed, step)
-    draw = _nearby_fused if backend.is_fused(view.mine) else _nearby_plain
-    drawn = draw(partners, matrix, view, max_distance**2, key)
+    drawn = twin("nearby partners", view.mine)(partners, matrix, view, max_distance**2, key, N_TRIES)
     return torch.where(drawn < 0, partners, drawn)
 
 
-def _nearby_fused(partners: Tensor, matrix: AffinityMatrix, view: View, max_sq_dist: float, key: int) -> Tensor:
-    drawn = torch.empty_like(partners)
-    backend.parallel(
-        fused_partners.nearby, backend.chunk_bounds(len(partners), ROWS), backend.as_array(matrix.indptr),
-        backend.as_array(matrix.indices), backend.as_array(view.mine), backend.as_array(view.everyone),
-        -1 if view.is_new else view.first, np.uint64(key), np.float32(max_sq_dist), N_TRIES, drawn.numpy(),
-    )  # fmt: skip
-    return drawn
-
-
-def _nearby_plain(partners: Tensor, matrix: AffinityMatrix, view: View, max_sq_dist: float, key: int) -> Tensor:
+def plain_nearby(
+    partners: Tensor, matrix: AffinityMatrix, view: View, max_sq_dist: float, key: int, n_tries: int
+) -> Tensor:
+    """Partners within a distance, (m, k); −1 where none of `n_tries` draws is one."""
     n, drawn = len(view.everyone), torch.full_like(partners, -1)
     first = 0 if view.is_new else view.first
     edges = (matrix.rows() * n + matrix.indices.long()).sort().values
-    tries = torch.arange(N_TRIES, device=drawn.device)
-    for rows in torch.arange(len(partners), device=drawn.device).split(max(1, BLOCK // N_TRIES)):
+    tries = torch.arange(n_tries, device=drawn.device)
+    for rows in torch.arange(len(partners), device=drawn.device).split(max(1, BLOCK // n_tries)):
         for k in range(partners.shape[1]):
-            found = counter_rng.integers(key, first + rows[:, None], k * N_TRIES + tries, n)  # (rows, N_TRIES)
+            found = counter_rng.integers(key, first + rows[:, None], k * n_tries + tries, n)  # (rows, N_TRIES)
             sq_dist = (view.mine[rows][:, None] - view.everyone[found]).square().sum(2)
             pair = rows[:, None] * n + found
             taken = (found[:, :, None] == drawn[rows, None, :k]).any(2)
@@ -121,7 +114,7 @@ def _nearby_plain(partners: Tensor, matrix: AffinityMatrix, view: View, max_sq_d
 def both_ends(partners: Tensor) -> AffinityMatrix:
     """Pairs of every cell and its partners, (n, k), as a symmetric matrix of ones; a pair may stand there twice."""
     n, k = partners.shape
-    indptr, indices = (_mirrored_fused if partners.device.type == "cpu" else _mirrored_plain)(partners)
+    indptr, indices = twin("mirrored pairs", partners)(partners)
     return AffinityMatrix(
         indptr, indices, torch.ones(len(indices), device=indices.device), n_rows=n, n_cols=n, first_row=0,
         row_mass=torch.full((n,), float(k), device=indices.device), total=float(len(indices)),
@@ -138,25 +131,12 @@ def one_end(partners: Tensor, n_fixed: int) -> AffinityMatrix:
     )  # fmt: skip
 
 
-def _mirrored_fused(partners: Tensor) -> tuple[Tensor, Tensor]:
-    """Partners of a row first, then the rows it is a partner of."""
-    table = backend.as_array(partners)
-    n, k = table.shape
-    bounds = backend.chunk_bounds(n, max(ROWS, -(-n // MAX_RANGES)))
-    counts = np.zeros((len(bounds), n), np.int64)
-    backend.parallel(fused_partners.count, bounds, table, counts)
-    indptr = np.concatenate([[0], np.cumsum(k + counts.sum(0))])
-    places = indptr[:-1] + k + np.cumsum(counts, 0) - counts
-    indices = np.empty(2 * n * k, np.int32)
-    backend.parallel(fused_partners.mirror, bounds, table, places, indptr, indices)
-    return torch.from_numpy(indptr), torch.from_numpy(indices)
-
-
-def _mirrored_plain(partners: Tensor) -> tuple[Tensor, Tensor]:
+def plain_mirrored(partners: Tensor) -> tuple[Tensor, Tensor]:
+    """Pointers (n + 1,) and indices (2nk,) int32 of the rows of all pairs."""
     n, k = partners.shape
     rows = torch.arange(n, device=partners.device).repeat_interleave(k)
     columns = partners.flatten().long()
     ends, others = torch.cat([rows, columns]), torch.cat([columns, rows])
     order = ends.argsort(stable=True)
-    counts = torch.bincount(ends, minlength=n)
+    counts = ends.new_zeros(n).index_add_(0, ends, torch.ones_like(ends))
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), others[order].int()

@@ -13,16 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..compute import backend, reductions
-from ..fused import exact_sum as fused_exact_sum
-from ..fused.kernels import GAUSSIAN, KINDS, shape_of
+from ..compute import reductions
+from ..compute.twins import twin
 from ..kernel import Kernel
 from ..view import View
 from .partition import flat_curvature, own_counts
 from .term import Force, Term
 
 BLOCK_PAIRS = 1 << 22  # pairs held at once by the plain version
-FUSED_ROWS = 64
 SMALLEST, SMALLEST_EXACT = 1e-6, 1e-300  # shares of the largest row sum below which a plan is not read
 
 
@@ -45,10 +43,9 @@ class RowPartition(Term):
         row_mass = self.row_mass.to(view.mine.dtype)
         if self.plan is not None:
             log_mass, gradient = self._by_plan(view, row_mass, counts)
-        elif backend.is_fused(view.mine) and KINDS.get(type(self.kernel)) == GAUSSIAN and view.mine.shape[1] <= 3:
-            log_mass, gradient = _fused(self.kernel, view, row_mass, counts)
         else:
-            log_mass, gradient = _plain(self.kernel, view, row_mass, counts)
+            by_logarithms = twin("row partition", view.mine, self.kernel)
+            log_mass, gradient = by_logarithms(self.kernel, view, row_mass, counts)
         if view.is_new:  # the rows of fixed cells hold no new ones, which feel their own twice
             gradient = 2 * gradient
         loss = reductions.total(view.own(row_mass) * log_mass) if value else None
@@ -74,8 +71,8 @@ def at_least(view: View, mass: Tensor, share: float) -> Tensor:
     return torch.maximum(mass, (share * view.gather(mass).max().double()).to(mass.dtype))
 
 
-def _plain(kernel: Kernel, view: View, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of the row sums (m,) and the gradient (m, d), in blocks of rows."""
+def plain(kernel: Kernel, view: View, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of the row sums (m,), and the gradient (m, d) without what new cells feel of others' rows."""
     m, n = len(view.mine), len(view.everyone)
     blocks = torch.arange(m, device=counts.device).split(max(1, BLOCK_PAIRS // n))
     log_mass = torch.cat([_log_weights(kernel, view, rows, counts).logsumexp(1) for rows in blocks])
@@ -98,29 +95,5 @@ def _log_weights(kernel: Kernel, view: View, rows: Tensor, counts: Tensor) -> Te
     sq_dist = (view.mine[rows, None, :] - view.everyone[None, :, :]).square().sum(2)
     log_q = kernel.log_value(sq_dist) + counts.log()[None, :]
     if not view.is_new:
-        log_q[torch.arange(len(rows)), view.first + rows] = (counts[view.first + rows] - 1).log()
+        log_q[torch.arange(len(rows), device=rows.device), view.first + rows] = (counts[view.first + rows] - 1).log()
     return log_q
-
-
-def _fused(kernel: Kernel, view: View, row_mass: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    m, n_components = view.mine.shape
-    padded = view.map(lambda positions: torch.nn.functional.pad(positions, (0, 3 - n_components)))
-    points = padded.mine.numpy(), padded.everyone.T.contiguous().numpy()
-    bounds, shape = backend.chunk_bounds(m, FUSED_ROWS), shape_of(kernel)
-    log_mass, gradient = torch.empty(m), torch.empty(m, 3)
-    first = -1 if view.is_new else view.first
-    backend.parallel(
-        fused_exact_sum.gaussian_rows, bounds, *points, backend.as_array(counts), shape, first, log_mass.numpy()
-    )
-    own, both = view.own(row_mass), (counts, row_mass, log_mass)
-    if view.is_new:
-        both = counts, torch.zeros_like(counts), torch.zeros_like(counts)
-    else:
-        both = counts, row_mass, view.gather(log_mass)
-    of_rows = torch.ones(m) if view.is_new else view.own(counts), own, log_mass
-    pairs = zip(of_rows, both, strict=True)
-    backend.parallel(
-        fused_exact_sum.gaussian_row_forces, bounds, *points,
-        *(backend.as_array(part) for pair in pairs for part in pair), shape, gradient.numpy(),
-    )  # fmt: skip
-    return log_mass, gradient[:, :n_components].contiguous()
