@@ -335,7 +335,7 @@ def test_other_optimizers_and_exaggerations_lower_the_loss(given, real):
         ({"affinity_out": "student"}, ValueError, "forces of its own.*student"),
         ({"kwargs_affinity_out": {"sigma": 2.0}}, ValueError, "forces of its own.*sigma"),
         ({"process_duplicates": True}, ValueError, "process_duplicates.*edges"),
-        ({"dof": 1.0}, TypeError, "available.*gravity.*scaling_ratio"),
+        ({"dof": 1.0}, TypeError, "available.*scaling_ratio.*gravity"),
     ],
     ids=str,
 )
