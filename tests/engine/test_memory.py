@@ -84,7 +84,7 @@ def test_estimate_covers_the_peak_and_is_not_far_above_it():
 GRID_PEAK = """
 import torch
 from pathlib import Path
-from sc_nembed.engine import backend
+from sc_nembed.engine.compute import backend
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.world import SERIAL

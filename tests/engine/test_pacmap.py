@@ -45,17 +45,17 @@ def some_partners(n: int, k: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(((np.arange(n)[:, None] + shift) % n).astype(np.int32))
 
 
-def listed(partners: torch.Tensor) -> np.ndarray:
+def listed(drawn: torch.Tensor) -> np.ndarray:
     """Pairs (i, j) as the authors' code has them, (m, 2) int32."""
-    table = partners.numpy()
+    table = drawn.numpy()
     rows = np.repeat(np.arange(len(table), dtype=np.int32), table.shape[1])
     return np.ascontiguousarray(np.stack([rows, table.ravel().astype(np.int32)], 1))
 
 
-def counted(partners: torch.Tensor) -> np.ndarray:
+def counted(table: torch.Tensor) -> np.ndarray:
     """How often each pair is there, at both of its ends, (n, n)."""
-    counts = np.zeros((len(partners), len(partners)))
-    rows, columns = listed(partners).T
+    counts = np.zeros((len(table), len(table)))
+    rows, columns = listed(table).T
     np.add.at(counts, (rows, columns), 1)
     np.add.at(counts, (columns, rows), 1)
     return counts
@@ -92,11 +92,11 @@ def test_fused_sum_over_pairs_equals_plain(potential, n_components, n):
 @pytest.mark.parametrize("potential", POTENTIALS, ids=str)
 def test_gradient_of_a_sum_over_pairs_is_that_of_its_value(potential, n_components):
     """The value is summed here over the list of pairs, each once; its derivative by autograd."""
-    partners, positions = some_partners(30, 7), cloud(30, n_components, 3.0).double().requires_grad_()
-    rows, columns = torch.from_numpy(listed(partners)).long().T
+    table, positions = some_partners(30, 7), cloud(30, n_components, 3.0).double().requires_grad_()
+    rows, columns = torch.from_numpy(listed(table)).long().T
     value = potential.value((positions[rows] - positions[columns]).square().sum(1)).sum()
     (gradient,) = torch.autograd.grad(value, positions)
-    force = PairSum(partners.both_ends(partners), potential)(positions.detach(), value=True)
+    force = PairSum(partners.both_ends(table), potential)(positions.detach(), value=True)
     assert _truth.relative(force.gradient, gradient) <= 1e-12
     assert float(force.value) == pytest.approx(float(value.detach()), rel=1e-12)
 
@@ -114,7 +114,7 @@ def one_thread():
 
 def of_the_authors(positions, near, mid_near, far, weights, strength=None):
     """Gradient and loss of the authors' code, float32."""
-    parts = [positions.numpy(), *(listed(partners) for partners in (near, mid_near, far)), *map(np.float32, weights)]
+    parts = [positions.numpy(), *(listed(table) for table in (near, mid_near, far)), *map(np.float32, weights)]
     if strength is None:
         found = authors.pacmap_grad(*parts)
     else:
@@ -130,8 +130,8 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
     tables = [some_partners(200, k, seed) for seed, k in enumerate((10, 5, 20))]
     near = LocalPull(10.0, 6.0) if method == "localmap" else Pull(10.0)
     sums = [
-        PairSum(partners.both_ends(partners), potential)
-        for partners, potential in zip(tables, (near, Pull(10_000.0), Push()), strict=True)
+        PairSum(partners.both_ends(table), potential)
+        for table, potential in zip(tables, (near, Pull(10_000.0), Push()), strict=True)
     ]
     forces = [term(positions.to(dtype), value=True) for term in sums]
     gradient, loss = of_the_authors(positions, *tables, weights, 6.0 if method == "localmap" else None)
@@ -147,12 +147,12 @@ def test_forces_are_those_of_the_authors_code(method, n_components, dtype):
 
 @pytest.mark.parametrize(("n", "k"), [(7, 3), (3000, 20)])
 def test_both_ends_list_every_pair_as_often_as_it_is_there(n, k):
-    partners = some_partners(n, k)
-    matrix = partners.both_ends(partners)
-    np.testing.assert_array_equal(_truth.dense(matrix), counted(partners))
-    indptr, indices = partners._mirrored_plain(partners)
+    table = some_partners(n, k)
+    matrix = partners.both_ends(table)
+    np.testing.assert_array_equal(_truth.dense(matrix), counted(table))
+    indptr, indices = partners._mirrored_plain(table)
     assert torch.equal(indptr, matrix.indptr)
-    np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(partners))
+    np.testing.assert_array_equal(_truth.dense(replace(matrix, indptr=indptr, indices=indices)), counted(table))
     assert matrix.total == 2 * n * k
 
 
