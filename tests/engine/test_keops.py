@@ -88,7 +88,7 @@ def test_more_rows_than_single_precision_counts(monkeypatch):
 
 
 def test_neighbors_equal_torch():
-    features = cloud(300, 20)
+    features = cloud(300, 50)
     ours, theirs = (nearest_neighbors(features, 15, method=name) for name in ("keops", "torch"))
     assert torch.equal(ours.indices, theirs.indices)
     assert torch.equal(ours.distances, theirs.distances)
@@ -97,7 +97,7 @@ def test_neighbors_equal_torch():
 
 
 def test_threads_change_no_bit():
-    features, sources, made = cloud(300, 20), cloud(300), plan("keops", StudentT(1.0))
+    features, sources, made = cloud(300, 50), cloud(300), plan("keops", StudentT(1.0))
     found = []
     for n_jobs in (1, 2, 3):
         with backend.session(n_jobs):
