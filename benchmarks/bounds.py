@@ -6,21 +6,30 @@ long as the grid's, from the cache) and of products of matrices as thin as the f
 at 45 000 cells of the mass-cytometry set and at a million of their copies, and its work is divided by the rate of what
 it uses most. A stage at 100 % could only be made faster by doing less. The search does less than look at all pairs.
 
+Last, what threads cost that have nothing to do: the CPU seconds of whole embeddings by one thread (those of the process
+and those of the thread that calls), by two, in the half second after these, and by two while three other programs keep
+the cores busy, where a thread that waits in a loop would show.
+
     export SC_NEMBED_DATA=folder
     python benchmarks/bounds.py     # writes benchmarks/results/bounds.md
 """
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import _common as common
 import numpy as np
 import torch
 from numba import njit
 
+import sc_nembed as ne
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import EntropicAffinity, UniformAffinity
 from sc_nembed.engine.cells.features import checked_features
@@ -192,12 +201,66 @@ def of_size(n: int, k: int, rates: Rates, options) -> str:
     return f"## {n} cells, {k} neighbors\n\n" + common.markdown_table(header, rows)
 
 
+BUSY = "print(flush=True)\nwhile True: pass"
+
+
+@contextlib.contextmanager
+def busy_programs(n_programs: int) -> Iterator[None]:
+    others = [subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE) for _ in range(n_programs)]
+    try:
+        for other in others:
+            other.stdout.readline()  # it has begun
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.communicate()
+
+
+def cpu_seconds(run: Callable[[], object], repeats: int = 5) -> np.ndarray:
+    """Of all threads, of the one that calls, and of all in the half second after it; medians after a first run."""
+    run()
+    taken = []
+    for _ in range(repeats):
+        clocks = time.process_time(), time.thread_time()
+        run()
+        spent = time.process_time() - clocks[0], time.thread_time() - clocks[1]
+        ended = time.process_time()
+        time.sleep(0.5)
+        taken.append((*spent, time.process_time() - ended))
+    return np.median(taken, 0)
+
+
+def waiting(options) -> str:
+    """What threads cost that wait for others or have nothing to do."""
+    cases = [
+        ("t-SNE, the usual run", 700, partial(ne.TSNE)),
+        ("t-SNE on the grid, 20 steps", 6000, partial(ne.TSNE, max_iter=20)),
+        ("t-SNE, inverted file, 20 steps", 20_011, partial(ne.TSNE, max_iter=20, n_neighbors=15)),
+        ("UMAP, 20 steps", 6000, partial(ne.UMAP, max_iter=20)),
+        ("UMAP, sampled, 20 steps", 6000, partial(ne.UMAP, max_iter=20, repulsion="sampled")),
+        ("SNE, 20 steps", 700, partial(ne.SNE, max_iter=20)),
+    ]
+    rows = []
+    for name, n, kind in cases:
+        features = common.cells(n, options.data)
+        one, two = (partial(kind(n_jobs=n_jobs).fit, features) for n_jobs in (1, 2))
+        alone, together = cpu_seconds(one), cpu_seconds(two)
+        with busy_programs(3):
+            beside = cpu_seconds(two)
+        shown = (alone[0], alone[1], together[0], together[2], beside[0])
+        rows.append([name, str(n), *(f"{value:.3f}" for value in shown)])
+    header = ["embedding", "cells", "one thread", "its caller", "two threads", "½ s after", "two, cores busy"]
+    return "## Threads that wait, in CPU seconds\n\n" + common.markdown_table(header, rows)
+
+
 def main() -> None:
     options = common.arguments(__doc__).parse_args()
     described = common.machine()
     with backend.session(options.jobs):
         rates = measured(options.jobs)
         pages = [of_size(45_000, 90, rates, options), of_size(1_000_000, 15, rates, options)]
+    pages.append(waiting(options))
     rated = (
         f"Rates, {options.jobs} threads: {rates.stream / 1e9:.1f} GB/s streamed, {rates.product / 1e9:.0f} G "
         "operations/s of products of thin matrices; of transforms and of gathers for each size by itself."

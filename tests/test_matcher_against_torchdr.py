@@ -1,4 +1,4 @@
-"""The affinity matcher against TorchDR's on SNARE-seq, from the same P and start."""
+"""The affinity matcher against TorchDR's on blood cells, from the same P and start."""
 
 import warnings
 from types import SimpleNamespace
@@ -11,13 +11,13 @@ import sc_nembed as ne
 from sc_nembed.engine.affinity import EntropicAffinity
 from sc_nembed.engine.neighbors import nearest_neighbors
 
-STEPS = 100
+STEPS = 30
 
 
 @pytest.fixture(scope="module")
-def affinity(real_features):
-    """The entropic P of SNARE-seq as it is defined, (1047, 1047) float64, sum 1."""
-    features = real_features("snareseq")
+def affinity(pbmc):
+    """The entropic P as it is defined, (300, 300) float64, sum 1."""
+    features = pbmc[:300]
     graph = nearest_neighbors(features - features.mean(0), 90)
     return EntropicAffinity(30)(graph, symmetric=False).to_dense().double()
 

@@ -1,36 +1,71 @@
 """The first call compiles, and no later one does: what is compiled, how often, and for which types."""
 
 import gc
+import hashlib
 import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import sc_nembed as ne
 from sc_nembed.engine.compute import backend
 
-PRELUDE = """
+CELLS = """
+rng = np.random.default_rng(0)
+cells = (rng.normal(size=(20, 50))[rng.integers(0, 20, 2700)] + 0.4 * rng.normal(size=(2700, 50))).astype(np.float32)
+"""
+PRELUDE = f"""
 import hashlib, json, sys
 import numpy as np
 import torch
 import sc_nembed as ne
-rng = np.random.default_rng(0)
-cells = (rng.normal(size=(20, 50))[rng.integers(0, 20, 2700)] + 0.4 * rng.normal(size=(2700, 50))).astype(np.float32)
+{CELLS}
 """
+FIRST_CALLS = (("ne.TSNE",), ("ne.UMAP",), ("ne.TSNE", "ne.UMAP"))
+HEAVY = ("scanpy", "sklearn", "scipy.stats", "scipy.optimize", "faiss", "pykeops", "matplotlib")
 
 
-def first_call(*kinds):
-    """A program that embeds, and prints what was compiled for it and the bits of every embedding."""
-    return f"""{PRELUDE}
+def embeddings(*kinds):
+    """A piece of program that embeds, and keeps what was compiled for it and the bits of every embedding."""
+    return f"""
 from numba.core.event import install_recorder
 with install_recorder("numba:compile") as recorder:
     made = [kind(n_jobs=2, max_iter=20).fit_transform(cells) for kind in ({", ".join(kinds)},)]
 def named(begun): return f"{{begun['dispatcher'].py_func.__module__}}.{{begun['dispatcher'].__name__}}{{begun['args']}}"
 compiled = [named(event.data) for _, event in recorder.buffer if event.is_start]
 bits = [hashlib.sha256(embedding.tobytes()).hexdigest() for embedding in made if np.isfinite(embedding).all()]
-print(json.dumps([compiled, bits]))
 """
+
+
+@pytest.fixture(scope="module")
+def later_process(python):
+    """What a fresh interpreter imports for a t-SNE, and compiles for what this one has embedded before."""
+    code = f"""{PRELUDE}
+import anndata
+adata = anndata.AnnData(shape=(300, 0), obsm={{"X_pca": cells[:300]}})
+ne.tl.neighbor_embedding(adata, max_iter=5, verbose=False)
+imported = [name for name in {HEAVY} if name in sys.modules]
+{embeddings("ne.TSNE", "ne.UMAP")}
+print(json.dumps([imported, compiled, bits]))
+"""
+    here = {"np": np, "ne": ne, "hashlib": hashlib}
+    exec(CELLS + embeddings("ne.TSNE", "ne.UMAP"), here)
+    return *json.loads(python(code)), here["bits"]
+
+
+def test_what_one_process_compiled_no_later_one_does(later_process):
+    _, compiled, bits, expected = later_process
+    assert compiled == []
+    assert bits == expected
+    assert len(bits) == 2
+
+
+def test_a_tsne_imports_no_library_that_it_does_not_need(later_process):
+    """Each of them would take tenths of a second."""
+    assert later_process[0] == []
 
 
 def started(code, cache):
@@ -44,15 +79,16 @@ def started(code, cache):
 
 
 def finished(process):
-    said, errors = process.communicate(timeout=200)
+    said, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-2000:]
     return json.loads(said)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_first_call_compiles_each_kernel_once_and_later_processes_none(tmp_path):
     """Two first calls at once share the empty cache, and the kernels of both are compiled after them."""
-    first = [started(first_call(kind), tmp_path) for kind in ("ne.TSNE", "ne.UMAP")]
+    programs = {kinds: PRELUDE + embeddings(*kinds) + "print(json.dumps([compiled, bits]))" for kinds in FIRST_CALLS}
+    first = [started(programs[kinds], tmp_path) for kinds in FIRST_CALLS[:2]]
     first = [finished(process) for process in first]
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ci]")}
     assert {path.suffix for path in files} == {".nbc", ".nbi"}
@@ -60,12 +96,13 @@ def test_first_call_compiles_each_kernel_once_and_later_processes_none(tmp_path)
         kernels = [name for name in compiled if name.startswith("sc_nembed.")]  # not numba's own
         assert len(kernels) == len(set(kernels)) > 0
         assert len(bits) == 1
-    compiled, bits = finished(started(first_call("ne.TSNE", "ne.UMAP"), tmp_path))
+    compiled, bits = finished(started(programs[FIRST_CALLS[2]], tmp_path))
     assert compiled == []
     assert bits == [*first[0][1], *first[1][1]]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ci]")} == files
 
 
+@pytest.mark.nightly
 def test_kernels_are_compiled_for_one_type_and_one_more_index_width(python):
     """Whatever the source looks like: each further type would be seconds of compilation in the middle of a session."""
     code = f"""{PRELUDE}
@@ -132,7 +169,7 @@ for module in [module for name, module in sys.modules.items() if name.startswith
             found[kernel.py_func.__module__.removeprefix("sc_nembed.engine.") + "." + kernel.__name__] = signatures
 print(json.dumps(found))
 """
-    found = json.loads(python(code))
+    found = json.loads(python(code, timeout=600))
     for name in ("affinity.entropic", "affinity.fuzzy", "affinity.fill_union", "affinity.sorted_rows", "umap.epoch_2d",
                  "exact_sum.student", "grid.gather", "update.nesterov", "attraction.force_any_d"):  # fmt: skip
         assert f"fused.{name}" in found
@@ -142,18 +179,6 @@ print(json.dumps(found))
         assert different == {frozenset({"array(uint16, 1d, C)", "array(uint32, 1d, C)"})}, name
         assert len(kinds) == 2, name
     assert {f"fused.step.{kernel}" for kernel in ("student", "rational", "gaussian")} <= set(several)
-
-
-def test_a_tsne_imports_no_library_that_it_does_not_need(python):
-    """Each of them would take tenths of a second."""
-    heavy = ("scanpy", "sklearn", "scipy.stats", "scipy.optimize", "faiss", "pykeops", "matplotlib")
-    code = f"""{PRELUDE}
-import anndata
-adata = anndata.AnnData(shape=(300, 0), obsm={{"X_pca": cells[:300]}})
-ne.tl.neighbor_embedding(adata, max_iter=5, verbose=False)
-print(json.dumps([name for name in {heavy} if name in sys.modules]))
-"""
-    assert json.loads(python(code)) == []
 
 
 @pytest.mark.parametrize("frozen_before", [False, True])

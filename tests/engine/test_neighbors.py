@@ -50,6 +50,7 @@ def test_search_equals_scikit_learn(pbmc, method, metric, k, n_jobs):
     assert (np.diff(graph.distances, axis=1) >= 0).all()
 
 
+@pytest.mark.parametrize("method", ["faiss", "torch"])
 @pytest.mark.parametrize("metric", METRICS)
 def test_inverted_file_finds_true_distances_and_most_neighbors(method, metric, monkeypatch):
     """`method` too: an exact search stays exact."""
@@ -89,7 +90,7 @@ def test_search_leaves_faiss_threads_as_they_were(pbmc):
 def test_self_is_left_out_by_identity(method, pbmc):
     """Twins lie at distance 0 as the cell itself does; leaving out the first column would leave out one of them."""
     points = torch.cat([pbmc[:100], pbmc[:100]])
-    graph = nearest_neighbors(points, 10, method=method)
+    graph = nearest_neighbors(points, 15, method=method)
     itself = torch.arange(200)
     assert not (graph.indices == itself[:, None]).any()
     assert torch.equal(graph.indices[:, 0].long(), (itself + 100) % 200)
@@ -97,7 +98,7 @@ def test_self_is_left_out_by_identity(method, pbmc):
 
 
 def test_more_twins_than_neighbors_fill_a_row(method):
-    points = torch.cat([torch.zeros(30, 4), torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + 9])
+    points = torch.cat([torch.zeros(30, 3), torch.randn(30, 3, generator=torch.Generator().manual_seed(0)) + 9])
     graph = nearest_neighbors(points, 5, method=method)
     assert (graph.distances[:30] == 0).all()
     assert not (graph.indices == torch.arange(60)[:, None]).any()
@@ -117,7 +118,7 @@ def test_all_others_can_be_neighbors(method, k):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_offset_leaves_the_neighbors(pbmc, method, dtype):
     """Pixel coordinates near 50 000; multiples of 1/64, so that adding the offset does not round them."""
-    points = (pbmc[:, :10] * 64).round() / 64
+    points = (pbmc * 64).round() / 64
     shifted = (points.double() + 50_000).to(dtype)
     here, there = (
         nearest_neighbors(checked_features(cloud, "euclidean"), 15, method=method)
@@ -131,7 +132,7 @@ def test_offset_leaves_the_neighbors(pbmc, method, dtype):
 def test_far_groups_keep_their_inner_neighbors(method, apart):
     """‖x‖² + ‖y‖² − 2⟨x, y⟩ loses the digits of distances within a group that is far from the origin."""
     rng = np.random.default_rng(0)
-    points = (rng.normal(size=(600, 10)) + apart * (np.arange(600) % 2)[:, None] * np.eye(10)[0]).astype(np.float32)
+    points = (rng.normal(size=(600, 50)) + apart * (np.arange(600) % 2)[:, None] * np.eye(50)[0]).astype(np.float32)
     graph = nearest_neighbors(checked_features(torch.from_numpy(points), None), 15, method=method)
     distances, order = sorted_distances(points, "euclidean")
     np.testing.assert_allclose(graph.distances, distances[:, :15], rtol=1e-3)
@@ -142,7 +143,7 @@ def test_far_groups_keep_their_inner_neighbors(method, apart):
 def test_faiss_is_exact_where_it_multiplies_matrices(apart, monkeypatch):
     """Far from the origin its float32 has no digits left, and float64 takes over; only there."""
     rng = np.random.default_rng(0)
-    n = 8000
+    n = 4000
     points = rng.normal(size=(n, 20)) + apart * (np.arange(n) % 4 == 0)[:, None] * np.eye(20)[0]
     features = checked_features(torch.from_numpy(points), None)
     again = []
@@ -212,7 +213,7 @@ def test_features_for_cosine_keep_their_origin(pbmc):
 
 @pytest.mark.parametrize(("k", "promised"), [(15, 0.97), (30, 0.97), (90, 0.93)])
 @pytest.mark.parametrize(
-    ("name", "n_cells"), [("cytof_pbmc_112k", 30_000), ("cytof_pbmc_112k", None), ("cortex_snareseq", None)]
+    ("name", "n_cells"), [("cytof_pbmc_112k", 30_000), ("cytof_pbmc_112k", 60_000), ("cortex_snareseq", None)]
 )
 def test_recall_of_the_inverted_file_is_kept_on_real_cells(real_features, monkeypatch, name, n_cells, k, promised):
     """Also where there are no clusters and lists need many neighbors; rows are shuffled, since files are in order."""

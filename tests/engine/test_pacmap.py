@@ -47,17 +47,17 @@ def some_partners(n: int, k: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(((np.arange(n)[:, None] + shift) % n).astype(np.int32))
 
 
-def listed(partners: torch.Tensor) -> np.ndarray:
+def listed(drawn: torch.Tensor) -> np.ndarray:
     """Pairs (i, j) as the authors' code has them, (m, 2) int32."""
-    table = partners.numpy()
+    table = drawn.numpy()
     rows = np.repeat(np.arange(len(table), dtype=np.int32), table.shape[1])
     return np.ascontiguousarray(np.stack([rows, table.ravel().astype(np.int32)], 1))
 
 
-def counted(partners: torch.Tensor) -> np.ndarray:
+def counted(table: torch.Tensor) -> np.ndarray:
     """How often each pair is there, at both of its ends, (n, n)."""
-    counts = np.zeros((len(partners), len(partners)))
-    rows, columns = listed(partners).T
+    counts = np.zeros((len(table), len(table)))
+    rows, columns = listed(table).T
     np.add.at(counts, (rows, columns), 1)
     np.add.at(counts, (columns, rows), 1)
     return counts
@@ -120,7 +120,7 @@ def one_thread():
 
 def of_the_authors(positions, near, mid_near, far, weights, strength=None):
     """Gradient and loss of the authors' code, float32."""
-    parts = [positions.numpy(), *(listed(partners) for partners in (near, mid_near, far)), *map(np.float32, weights)]
+    parts = [positions.numpy(), *(listed(table) for table in (near, mid_near, far)), *map(np.float32, weights)]
     if strength is None:
         found = authors.pacmap_grad(*parts)
     else:

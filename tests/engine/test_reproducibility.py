@@ -46,15 +46,15 @@ def stages(cells: torch.Tensor, n_jobs: int, method: str) -> dict[str, str]:
     found = {}
     with backend.session(n_jobs):
         features = checked_features(cells, "euclidean")
-        graph = nearest_neighbors(features, 30, method=method)
+        graph = nearest_neighbors(features, 15, method=method)
         found["features"], found["neighbors"] = bits(features), bits(graph.indices, graph.distances)
-        for affinity in (EntropicAffinity(10), UniformAffinity(), UMAPAffinity()):
+        for affinity in (EntropicAffinity(5), UniformAffinity(), UMAPAffinity()):
             matrix = affinity(graph)
             name = type(affinity).__name__
             found[name] = bits(
                 matrix.indptr, matrix.indices, matrix.weights, matrix.row_mass, torch.tensor(matrix.total)
             )
-        matrix = EntropicAffinity(10)(graph)
+        matrix = EntropicAffinity(5)(graph)
         for init in NAMES:
             start, _ = start_positions(init, 5.0, features=features, matrix=matrix, n_components=2, seed=0)
             found[f"init {init}"] = bits(start)
@@ -73,12 +73,14 @@ def stages(cells: torch.Tensor, n_jobs: int, method: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("method", KNN)
-@pytest.mark.parametrize("cells", ["pbmc", "many"])
+@pytest.mark.parametrize(
+    ("cells", "method"),
+    [(cells, name) for cells in ("pbmc", "many") for name in KNN if (cells, name) != ("many", "keops")],
+)  # KeOps compiles each number of features for seconds
 def test_stages_have_the_same_bits_for_any_number_of_threads(cells, method, request):
     cells = request.getfixturevalue(cells)
     first = stages(cells, 1, method)
-    for n_jobs in (1, 2, 8):
+    for n_jobs in N_JOBS[1:]:
         again = stages(cells, n_jobs, method)
         assert [name for name in first if again[name] != first[name]] == [], f"with {n_jobs} threads"
 
@@ -132,7 +134,7 @@ def term_bits(cells: torch.Tensor, n_jobs: int) -> dict[str, str]:
 def test_terms_have_the_same_bits_for_any_number_of_threads(cells, request):
     cells = request.getfixturevalue(cells)
     first = term_bits(cells, 1)
-    for n_jobs in N_JOBS:
+    for n_jobs in N_JOBS[1:]:
         again = term_bits(cells, n_jobs)
         assert [name for name in first if again[name] != first[name]] == [], f"with {n_jobs} threads"
 
@@ -145,7 +147,7 @@ def embedding_bits(source: torch.Tensor, n_jobs: int = 2, preset=tsne, **changes
 
 RUNS = {
     "race": {},
-    "single": {"max_iter": 100},
+    "single": {"max_iter": 60},
     "random start": {"max_iter": 60, "init": "random"},
     "spectral start": {"max_iter": 60, "init": "spectral"},
     "uniform": {"n_neighbors": 15, "max_iter": 60},
@@ -171,7 +173,7 @@ def test_embedding_has_the_same_bits_twice_and_for_any_number_of_threads(pbmc, n
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("name", ["race", "uniform", "faiss", "UMAP", "UMAP sampled", "SNE"])
+@pytest.mark.parametrize("name", ["single", "uniform", "faiss", "UMAP", "UMAP sampled", "SNE"])
 def test_embedding_on_the_grid_has_the_same_bits_for_any_number_of_threads(many, name):
     found = [embedding_bits(many, n_jobs, **RUNS[name]) for n_jobs in N_JOBS]
     assert len(set(found)) == 1
@@ -217,8 +219,7 @@ def _embed_in_child(answers, source, changes):
     answers.put(embedding_bits(source, **changes))
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("name", ["torch", "faiss", "graph"])
+@pytest.mark.parametrize(("name", "n_jobs"), [("torch", 2), ("graph", 2), ("faiss", 2), ("faiss", 1)])
 def test_forked_child_embeds_after_its_parent_did(many, name, n_jobs):
     """OpenMP's threads, torch's and faiss', do not survive a fork; who asks for them again waits for ever."""
     changes = {"max_iter": 20, "n_jobs": n_jobs, "init": "pca" if name != "graph" else "random"}
