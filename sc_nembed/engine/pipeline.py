@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ from .neighbors import default_method, nearest_neighbors
 from .optimize import race
 from .optimize.callbacks import Callback, progress_bar
 from .optimize.encoder import EncoderOptimizer, encoded
-from .optimize.loop import Rules, RunState
 from .optimize.rate_scheduler import resolve_scheduler
+from .optimize.state import Rules, RunState
 from .poincare import start_in_ball
 from .result import EmbeddingResult, effective
 from .terms import Density
@@ -43,6 +43,7 @@ def embed(
     *,
     features: Tensor | None = None,
     callbacks: Sequence[Callback] = (),
+    carried: Mapping[str, np.ndarray] | None = None,
 ) -> EmbeddingResult:
     """Embed cells, starting from whatever is there: features, a neighbor graph, or affinities.
 
@@ -57,6 +58,8 @@ def embed(
         (n, d) features for `init="pca"` and for the race of early phases, where the source is a graph.
     callbacks
         Called with a `StepInfo` at each check; one that returns True ends the run.
+    carried
+        `StepInfo.carried` of a run of the same call, to go on from there: with the same bits as without the stop.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def embed(
             with progress_bar(schedule.all_steps(), config.verbose) as bar:
                 rules = replace(rules, callbacks=(bar, *callbacks))
                 state = RunState(start, start - start.double().mean(0).to(start.dtype))
-                state, path, branch = race.run(state, rules, schedule, cells.features)
+                state, path, branch = race.run(state, rules, schedule, cells.features, carried)
         embedding, per_cell = cells.complete(state.positions), _per_cell(problem, cells, state.positions)
     last, offset = state.history[-1], problem.offset
     config = replace(config, process_duplicates=processes_duplicates(config, given.source))
@@ -260,11 +263,8 @@ def _races(config: EmbeddingConfig, source: Source, features: Tensor | None) -> 
 
 def _rules(config: EmbeddingConfig, cells: Cells, problem: objective.Problem, max_iter: int) -> Rules:
     return Rules(
-        problem.objective,
+        problem,
         problem.optimizer or config.resolved_optimizer(),
-        strength=problem.strength,
-        offset=problem.offset or 0.0,
-        added=problem.added,
         max_iter=max_iter,
         check_interval=config.check_interval,
         min_grad_norm=config.min_grad_norm,
@@ -272,6 +272,5 @@ def _rules(config: EmbeddingConfig, cells: Cells, problem: objective.Problem, ma
         scheduler=resolve_scheduler(config.scheduler, config.scheduler_kwargs),
         scheduler_kwargs=config.scheduler_kwargs,
         complete=cells.complete,
-        bounded=problem.bounded,
         interruptible=backend.in_ipython(),
     )

@@ -12,9 +12,12 @@ from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.objective import normalized as objective_of_runs
-from sc_nembed.engine.optimize.loop import MAX_HALVINGS, Rules, RunState, optimize
+from sc_nembed.engine.objective.problem import Problem
+from sc_nembed.engine.optimize.loop import MAX_HALVINGS, optimize
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov, resolve_optimizer
+from sc_nembed.engine.optimize.protocol import StepOptions
 from sc_nembed.engine.optimize.schedule import Phase, Ramp
+from sc_nembed.engine.optimize.state import Rules, RunState
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
@@ -212,10 +215,8 @@ def objective(matrix, dtype=torch.float32):
 
 
 def rules(terms, **changes) -> Rules:
-    base = Rules(
-        terms, PreconditionedNesterov(), strength=dict.fromkeys(terms, 1.0), offset=0.0, max_iter=40, check_interval=10,
-        min_grad_norm=0.0,
-    )  # fmt: skip
+    problem = Problem(terms, dict.fromkeys(terms, 1.0))
+    base = Rules(problem, PreconditionedNesterov(), max_iter=40, check_interval=10, min_grad_norm=0.0)
     return replace(base, **changes)
 
 
@@ -288,7 +289,7 @@ def test_going_back_restores_the_optimizer(matrix, optimizer):
     expected, kept = first.positions.clone(), made.copy(first.optimizer)
     for _ in range(20):
         forces = [(1.0, term(expected, value=False)) for term in objective(matrix).values()]
-        expected, kept = made.step(expected, forces, kept, {"lr": 0.5, "momentum": momentum})
+        expected, kept = made.step(expected, forces, kept, StepOptions(0.5, momentum))
     torch.testing.assert_close(exploded.positions, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -435,7 +436,7 @@ def test_two_runs_go_on_from_one_state(matrix, optimizer):
         momentum = 0.9
     state = optimize(some_state(), made, phases(15, 1.0, momentum), final=False)
     before = state.positions.clone()
-    one, two = (optimize(state, made, phases(10, 1.0, momentum)) for _ in range(2))
+    one, two = (optimize(state, made, phases(25, 1.0, momentum)) for _ in range(2))
     assert torch.equal(state.positions, before)
     assert torch.equal(one.positions, two.positions)
     assert [dict(row) for row in one.history] == [dict(row) for row in two.history]
@@ -444,7 +445,7 @@ def test_two_runs_go_on_from_one_state(matrix, optimizer):
 def test_a_run_in_two_calls_is_the_run_in_one(matrix):
     made = rules(objective(matrix))
     whole = optimize(some_state(), made, (*phases(15), *phases(25)))
-    parts = optimize(optimize(some_state(), made, phases(15), final=False), made, phases(25))
+    parts = optimize(optimize(some_state(), made, phases(15), final=False), made, (*phases(15), *phases(25)))
     assert torch.equal(whole.positions, parts.positions)
     assert whole.history == parts.history
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +37,9 @@ class Attraction(Term):
     def moves(self, positions: Tensor) -> bool:
         """Whether `move` takes these positions."""
         return backend.is_fused(positions) and positions.shape[1] == 2 and type(self.kernel) in KINDS
+
+    def fused_step(self, name: str, positions: Tensor) -> Callable[..., Any] | None:
+        return self.move if name == "nesterov" and self.moves(positions) else None
 
     def move(
         self, positions: Tensor, velocity: Tensor, weight: float, other_weight: float, other: Force, rate: float,

@@ -12,6 +12,7 @@ With the attraction −Σ P log q these are the InfoNCE loss (van den Oord et al
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -146,6 +147,12 @@ class NCE(Term):
         wrong_negatives = float(reductions.total(self.row_mass.to(positions.dtype) * told_neighbors)) / (1 + noise)
         wrong_neighbors = noise * float(reductions.total(share))
         return replace(self, pairs=pairs, log_noise=self.log_noise + math.log(wrong_negatives / wrong_neighbors))
+
+    def carried(self) -> dict[str, Tensor]:
+        return {"log_noise": torch.tensor(self.log_noise, dtype=torch.float64)}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> NCE:
+        return replace(self, log_noise=float(tensors["log_noise"]))
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         noise, row_mass = math.exp(self.log_noise), self.row_mass.to(positions.dtype)

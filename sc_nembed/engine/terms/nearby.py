@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -46,6 +47,13 @@ class NearbyPairSum(Term):
         if done <= 1 or done % INTERVAL != 1:
             return self
         partners = nearby(self.partners, self.matrix, positions, self.max_distance, self.seed, step)
+        return self.with_carried({"partners": partners})
+
+    def carried(self) -> dict[str, Tensor]:
+        return {"partners": self.partners}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> NearbyPairSum:
+        partners = tensors["partners"]
         return replace(self, partners=partners, total=replace(self.total, pairs=both_ends(partners)))
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:

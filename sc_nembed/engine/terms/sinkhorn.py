@@ -20,6 +20,7 @@ within 4e-3 at each step and 2e-4 at the end; on the grid, of 17 000 cells, with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -52,6 +53,12 @@ class SinkhornPartition(Term):
             mass = mass.clamp_min(SMALLEST * float(mass.max()))
             log_scale = log_scale + relaxation * (self._per_cell(positions).log() - mass.log() - log_scale)
         return replace(self, log_scale=log_scale)
+
+    def carried(self) -> dict[str, Tensor]:
+        return {} if self.log_scale is None else {"log_scale": self.log_scale}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> SinkhornPartition:
+        return replace(self, log_scale=tensors.get("log_scale"))
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force:
         if self.log_scale is None:

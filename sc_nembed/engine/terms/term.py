@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -34,6 +35,25 @@ class Term(Protocol):
     def at(self, positions: Tensor, step: int) -> Term:
         """The term as a step sees it, the first being 0: with draws of its own, say. Most are the same at all steps."""
         return self
+
+    def carried(self) -> dict[str, Tensor]:
+        """What the term carries from step to step and does not follow from the step alone, numbers as 0-d tensors."""
+        return {}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> Term:
+        """The term with what `carried` gave, on the device of the run."""
+        return self
+
+    def fused_step(self, name: str, positions: Tensor) -> Callable[..., Any] | None:
+        """What does an optimizer's step in the pass that evaluates the term, None for all but a few; asked once a run.
+
+        `name` is the optimizer's `fused_as`. A term that has one is the same at all steps.
+        """
+        return None
+
+    def look(self, positions: Tensor) -> Force:
+        """Force and value where no step takes the force, so that its last bits may be others."""
+        return self(positions, value=True)
 
     def __call__(self, positions: Tensor, *, value: bool) -> Force: ...
 
