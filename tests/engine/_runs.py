@@ -59,6 +59,7 @@ VARIANTS = {  # method, its options, changes of the configuration
     "raced, finish": ("tsne", {}, {"race": True, "stop": "140"}),
     "encoder": ("tsne", {}, {"encoder": 0.0}),
     "encoder, dropout": ("tsne", {}, {"encoder": 0.2, "optimizer": "Adagrad", "lr": 0.02}),
+    "encoder, bfloat16": ("tsne", {}, {"encoder": 0.2, "bits": 16, "optimizer": "NAdam", "lr": 0.02}),
     "encoder, plateau": ("umap", {}, {"encoder": 0.2, "scheduler": "ReduceLROnPlateau"}),
 }  # fmt: skip
 TORCH = ("ASGD", "Adadelta", "Adagrad", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
@@ -96,7 +97,8 @@ def config_and_stop(name: str):
     changes = {"perplexity": 10.0} | changes if method in ("tsne", "sne", "cosne") else dict(changes)
     stop = str(changes.pop("stop", STOP))
     if "encoder" in changes:
-        changes["encoder"] = encoder(changes["encoder"])
+        dtype = torch.bfloat16 if changes.pop("bits", 32) == 16 else torch.float32
+        changes["encoder"] = encoder(changes["encoder"]).to(dtype)
     config = presets.with_options(presets.METHODS[method](), options)
     steps = {} if changes.get("race") else {"max_iter": STEPS}
     return replace(config, **({"check_interval": INTERVAL, "n_jobs": 1, "min_grad_norm": 0.0} | steps | changes)), stop
@@ -106,7 +108,7 @@ def found(result) -> dict[str, np.ndarray]:
     """All numbers of a result."""
     arrays = {f"history {name}": column for name, column in result.history.items()}
     if result.encoder is not None:
-        arrays |= {f"encoder {name}": value.numpy() for name, value in result.encoder.state_dict().items()}
+        arrays |= {f"encoder {name}": value.float().numpy() for name, value in result.encoder.state_dict().items()}
     ended = {"n_iter": result.n_iter, "stop_reason": result.stop_reason, "branch": result.resolved.get("branch", "")}
     return arrays | {"embedding": result.embedding.numpy()} | {key: np.array(value) for key, value in ended.items()}
 

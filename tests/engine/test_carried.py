@@ -49,7 +49,7 @@ def test_a_run_gone_on_with_in_a_new_process_has_the_same_bits(runs, name):
 def test_carried_are_numbers_and_names_alone(runs, name):
     with np.load(runs[0] / f"{name}.carried.npz", allow_pickle=False) as arrays:
         kinds = {key: arrays[key].dtype.kind for key in arrays}
-    assert set(kinds.values()) <= set("fibU")
+    assert set(kinds.values()) <= set("fibuU")
     assert [key for key, kind in kinds.items() if kind == "U" and not key.endswith("branch")] == []
 
 

@@ -1,6 +1,7 @@
 """The loop: what callbacks see, how runs end, and that its numbers are those of the positions."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.objective import normalized as objective_of_runs
 from sc_nembed.engine.objective.problem import Problem
-from sc_nembed.engine.optimize.loop import MAX_HALVINGS, optimize
+from sc_nembed.engine.optimize.loop import MAX_HALVINGS, advance, optimize
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov, resolve_optimizer
 from sc_nembed.engine.optimize.protocol import StepOptions
-from sc_nembed.engine.optimize.schedule import Phase, Ramp
+from sc_nembed.engine.optimize.schedule import Phase, Ramp, unroll
 from sc_nembed.engine.optimize.state import Rules, RunState
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
@@ -346,6 +347,68 @@ def test_absurd_rate_on_the_grid_raises_or_ends_with_a_possible_loss(outcomes_on
     """All cells in one place have a KL divergence of 6.7; a run that leaves that far behind has exploded."""
     loss = outcomes_on_the_grid[optimizer]
     assert loss == "diverged" or float(loss) < 2 * 6.7 + 10
+
+
+# --- a step in the pass of a term ---
+
+
+class Counts(Attraction):
+    """An attraction that counts the steps that are done in its pass, and the evaluations."""
+
+    calls: ClassVar[list] = []
+
+    def move(self, *given):
+        self.calls.append("step")
+        return super().move(*given)
+
+    def __call__(self, *given, **options):
+        self.calls.append("force")
+        return super().__call__(*given, **options)
+
+
+@pytest.mark.parametrize("interval", [3, 100])
+@pytest.mark.parametrize("turned", [False, True])
+def test_step_is_done_in_the_pass_of_the_attraction_wherever_it_stands(matrix, turned, interval):
+    expected = optimize(some_state(), rules(objective(matrix)), phases(12))
+    terms, calls = objective(matrix), Counts.calls
+    terms["attraction"] = Counts(matrix, StudentT())
+    calls.clear()
+    found = optimize(
+        some_state(), rules(dict(reversed(terms.items())) if turned else terms, check_interval=interval), phases(12)
+    )
+    assert calls == ["step"] * 12
+    assert torch.equal(found.positions, expected.positions)
+
+
+def test_a_term_that_acts_alone_is_stepped_with_as_any(matrix):
+    """With and without checks in between: a force that was looked at may have other last bits."""
+    path = (replace(phases(9, 0.1)[0], weights={"attraction": 1.0, "repulsion": 0.0}),)
+    made = rules(objective(matrix))
+    one, other = (
+        optimize(some_state(), replace(made, check_interval=interval), path).positions for interval in (1, 100)
+    )
+    assert torch.equal(one, other)
+    assert not torch.equal(one, some_state().positions)
+
+
+class Elsewhere(Term):
+    """A force on the meta device, which refuses whatever the host would have to wait for."""
+
+    def __call__(self, positions, *, value):
+        return Force(torch.empty_like(positions), None, torch.empty_like(positions[:, 0]))
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "DeltaBarDelta", "Adam", "SGD"])
+def test_a_step_asks_the_host_for_nothing(optimizer):
+    start = torch.empty(N, 2, device="meta")
+    terms = {"attraction": Elsewhere(), "repulsion": Elsewhere()}
+    made = rules(terms, optimizer=resolve_optimizer(optimizer, None), max_grad_norm=1.0)
+    path = (replace(phases(2, momentum=0.9 if optimizer in ("auto", "SGD") else None)[0], anchor=0.1),)
+    state = RunState(start, start, terms=terms)
+    for setting in unroll(path):
+        state = advance(state, made, setting, None)
+    assert state.positions.shape == start.shape
+    assert state.positions.device.type == "meta"
 
 
 # --- Ctrl-C ---

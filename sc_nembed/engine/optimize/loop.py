@@ -107,7 +107,8 @@ def _is_due(state: RunState, rules: Rules, last: bool) -> bool:
 
 def _looked_at(state: RunState, rules: Rules) -> dict[str, Force]:
     """Every force, with its value."""
-    fused, positions, found = rules.fused and rules.fused[0], state.positions, {}
+    positions, found = state.positions, {}
+    fused, _ = rules.fused or (None, None)
     for name, term in state.terms.items():
         is_stepped_with = rules.optimizer.takes_forces and name != fused
         found[name] = term(positions, value=True) if is_stepped_with else term.look(positions)
@@ -213,8 +214,10 @@ def _weighted(
     state: RunState, rules: Rules, setting: Setting, forces: dict[str, Force] | None, names: list[str]
 ) -> WeightedForces:
     """Weight and force of each of the terms; where the gradients are too long together, shortened."""
-    found = forces or {name: state.terms[name](state.positions, value=False) for name in names}
-    weighted = [(setting.weights[name], found[name]) for name in names]
+    fused, _ = rules.fused or (None, None)
+    known = {name: force for name, force in (forces or {}).items() if name != fused}  # that one was only looked at
+    found = [known[name] if name in known else state.terms[name](state.positions, value=False) for name in names]
+    weighted = [(setting.weights[name], force) for name, force in zip(names, found, strict=True)]
     if rules.max_grad_norm is None or not weighted:
         return weighted
     length = measure.length(weighted_sum(weighted)[0])

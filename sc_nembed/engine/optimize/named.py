@@ -24,14 +24,22 @@ def below(name: str, values: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """A copy as a numpy array; bfloat16, which numpy lacks, as float32."""
+    """A copy as a numpy array; bfloat16, which numpy lacks, as the uint16 of its bits."""
     tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16).copy()
+    return tensor.numpy().copy()
 
 
 def tensors_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Tensors on the CPU, of all arrays but strings."""
-    return {name: torch.from_numpy(np.array(arrays[name])) for name in arrays if arrays[name].dtype.kind != "U"}
+    return {name: _tensor_of(array.copy()) for name, array in arrays.items() if array.dtype.kind != "U"}
+
+
+def _tensor_of(array: np.ndarray) -> Tensor:
+    if array.dtype == np.uint16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def tensors_of_numbers(values: Mapping[str, Any]) -> dict[str, Tensor]:
