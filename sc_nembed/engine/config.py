@@ -10,7 +10,8 @@ import torch
 
 from . import config_rules
 from .affinity import InputAffinity
-from .optimize.optimizer import Optimizer, resolve_optimizer, with_options
+from .optimize.optimizer import resolve_optimizer, with_options
+from .optimize.protocol import Optimizer
 from .output_affinity import CallableAffinity, NegativeDistanceAffinity, OutputAffinity, resolve_output_affinity
 
 if TYPE_CHECKING:

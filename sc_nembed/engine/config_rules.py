@@ -13,9 +13,10 @@ from .affinity import request
 from .compute import backend
 from .compute.checks import check_number, no_effect
 from .initialization import NAMES as INIT_NAMES
-from .optimize.optimizer import PreconditionedNesterov, TorchOptimizer
+from .optimize.optimizer import PreconditionedNesterov
 from .optimize.rate_scheduler import resolve_scheduler
 from .optimize.riemannian_adam import RiemannianAdam
+from .optimize.torch_optimizer import TorchOptimizer
 from .output_affinity import NegativeDistanceAffinity
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -29,9 +29,9 @@ from .neighbors import default_method, nearest_neighbors
 from .optimize import race
 from .optimize.callbacks import Callback, progress_bar
 from .optimize.encoder import EncoderOptimizer, encoded
-from .optimize.loop import Rules, RunState
 from .optimize.rate_scheduler import resolve_scheduler
 from .optimize.schedule import Schedule
+from .optimize.state import Rules, RunState
 from .presets.extra_terms import with_additions
 from .presets.method import Inputs, Problem, Sums
 from .presets.phases import used_exaggeration
@@ -47,6 +47,7 @@ def embed(
     *,
     features: Tensor | None = None,
     callbacks: Sequence[Callback] = (),
+    carried: Mapping[str, np.ndarray] | None = None,
 ) -> EmbeddingResult:
     """Embed cells, starting from whatever is there: features, a neighbor graph, or affinities.
 
@@ -61,6 +62,8 @@ def embed(
         (n, d) features for `init="pca"` and for the race of early phases, where the source is a graph.
     callbacks
         Called with a `StepInfo` at each check; one that returns True ends the run.
+    carried
+        `StepInfo.carried` of a run of the same call, to go on from there: with the same bits as without the stop.
 
     Raises
     ------
@@ -90,7 +93,7 @@ def embed(
         with _timed(seconds, "optimize"):
             schedule = config.method.schedule(config, cells)
             problem = _problem(config, cells, start, resolved)
-            state, path, branch = _optimized(config, cells, problem, schedule, start, callbacks)
+            state, path, branch = _optimized(config, cells, problem, schedule, start, callbacks, carried)
         embedding, per_cell = cells.complete(state.positions), _per_cell(config, problem, cells, state.positions)
     last, offset = state.history[-1], problem.offset
     decided = request.used | of_start | used_exaggeration(config, path)
@@ -192,7 +195,7 @@ def _problem(config: EmbeddingConfig, cells: Cells, start: Tensor, resolved: dic
 
 def _optimized(
     config: EmbeddingConfig, cells: Cells, problem: Problem, schedule: Schedule, start: Tensor,
-    callbacks: Sequence[Callback],
+    callbacks: Sequence[Callback], carried: Mapping[str, np.ndarray] | None,
 ) -> tuple[RunState, tuple, str]:  # fmt: skip
     """The last state of a run, the phases that led there, and the branch."""
     for name, share in problem.late.items():
@@ -201,7 +204,7 @@ def _optimized(
     with progress_bar(schedule.all_steps(), config.verbose) as bar:
         rules = replace(rules, callbacks=(bar, *callbacks))
         state = RunState(start, start - start.double().mean(0).to(start.dtype))
-        return race.run(state, rules, schedule, cells.features)
+        return race.run(state, rules, schedule, cells.features, carried)
 
 
 def _per_cell(config: EmbeddingConfig, problem: Problem, cells: Cells, positions: Tensor) -> dict[str, Tensor]:
@@ -219,11 +222,8 @@ def _used_race(config: EmbeddingConfig, schedule: Schedule) -> dict[str, bool]:
 
 def _rules(config: EmbeddingConfig, cells: Cells, problem: Problem, max_iter: int) -> Rules:
     return Rules(
-        problem.objective,
+        problem,
         problem.optimizer or config.resolved_optimizer(),
-        strength=problem.strength,
-        offset=problem.offset or 0.0,
-        added=problem.added,
         max_iter=max_iter,
         check_interval=config.check_interval,
         min_grad_norm=config.min_grad_norm,
@@ -231,6 +231,5 @@ def _rules(config: EmbeddingConfig, cells: Cells, problem: Problem, max_iter: in
         scheduler=resolve_scheduler(config.scheduler, config.scheduler_kwargs),
         scheduler_kwargs=config.scheduler_kwargs,
         complete=cells.complete,
-        bounded=problem.bounded,
         interruptible=backend.in_ipython(),
     )

@@ -24,6 +24,7 @@ from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
 from sc_nembed.engine.neighbors import KNN, nearest_neighbors
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
+from sc_nembed.engine.optimize.protocol import StepOptions
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum import _splines as splines
@@ -123,9 +124,9 @@ def nesterov_step(dtype, n, n_components, dof):
     two = Force(points(n, n_components, dtype, 4), None, torch.full((1,), 0.5, dtype=dtype))
     state = optimizer.start(positions, None, None)
     for forces in ([(1.5, one)], [(1.5, one), (0.3, two)]):
-        positions, state = optimizer.step(positions, forces, state, {"lr": 1.3, "momentum": 0.9})
+        positions, state = optimizer.step(positions, forces, state, StepOptions(1.3, 0.9))
     velocity, span = state
-    return {"positions": positions, "velocity": velocity, "span": torch.tensor(span)}
+    return {"positions": positions, "velocity": velocity, "span": span}
 
 
 def step_with_attraction(dtype, n, n_components, dof):
@@ -134,14 +135,17 @@ def step_with_attraction(dtype, n, n_components, dof):
     two = Force(points(n, n_components, dtype, 4), None, torch.full((1,), 0.5, dtype=dtype))
     state = optimizer.start(positions, None, None)
     for kernel in (StudentT(dof), Gaussian(dof), Rational(1.5, 0.9)):
-        term = Attraction(ring_matrix(n), kernel)
-        terms = {"attraction": term, "repulsion": two}
-        spared = dtype == torch.float32 and n_components == 2
-        assert tuple(optimizer.spares(terms, positions)) == (("attraction",) if spared else ())
-        forces = [(1.5, term if spared else term(View.whole(positions), value=False)), (0.3, two)]
-        positions, state = optimizer.step(positions, forces, state, {"lr": 1.3, "momentum": 0.9})
+        term, options = Attraction(ring_matrix(n), kernel), StepOptions(1.3, 0.9)
+        move = term.fused_step("nesterov", positions)
+        assert (move is not None) == (dtype == torch.float32 and n_components == 2)
+        assert term.fused_step("another", positions) is None
+        if move:
+            positions, state = optimizer.step_within(move, 1.5, positions, [(0.3, two)], state, options)
+        else:
+            forces = [(1.5, term(View.whole(positions), value=False)), (0.3, two)]
+            positions, state = optimizer.step(positions, forces, state, options)
     velocity, span = state
-    return {"positions": positions, "velocity": velocity, "span": torch.tensor(span)}
+    return {"positions": positions, "velocity": velocity, "span": span}
 
 
 def box(dtype, n, n_components, dof):

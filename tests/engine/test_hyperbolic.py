@@ -13,6 +13,7 @@ from sc_nembed.engine import poincare
 from sc_nembed.engine.affinity import EntropicAffinity, PrecomputedAffinity
 from sc_nembed.engine.configure import configured
 from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.optimize.protocol import StepOptions
 from sc_nembed.engine.optimize.riemannian_adam import RiemannianAdam
 from sc_nembed.engine.optimize.schedule import Phase, unroll
 from sc_nembed.engine.pipeline import embed
@@ -129,7 +130,7 @@ def test_two_steps_of_adam_by_hand():
     here, first, second = as_complex(z), 0, 0
     for step, gradient in enumerate(gradients, 1):
         force = Force(torch.from_numpy(gradient), None, None)
-        points, state = optimizer.step(points, [(0.25, force), (0.75, force)], state, {"lr": rate, "momentum": None})
+        points, state = optimizer.step(points, [(0.25, force), (0.75, force)], state, StepOptions(rate))
         metric = (2 / (1 - abs(here) ** 2)) ** 2
         riemannian = as_complex(gradient) / metric
         first = 0.8 * first + 0.2 * riemannian
@@ -151,7 +152,7 @@ def test_first_step_of_adam_equals_that_of_torchdr():
     torchdr.utils.RiemannianAdam([theirs], lr=0.1, betas=(0.9, 0.999)).step()
     optimizer = RiemannianAdam(betas=(0.9, 0.999))
     state = optimizer.start(z, SETTING, None)
-    ours, _ = optimizer.step(z, [(1.0, Force(gradient, None, None))], state, {"lr": 0.1, "momentum": None})
+    ours, _ = optimizer.step(z, [(1.0, Force(gradient, None, None))], state, StepOptions(0.1))
     assert _truth.relative(ours, theirs.detach()) <= 1e-6
 
 
@@ -162,7 +163,7 @@ def test_no_step_leaves_the_ball_in_float32(rate):
     state = optimizer.start(points, SETTING, None)
     for _ in range(30):
         force = Force(-points * 1e3, None, None)  # outward
-        points, state = optimizer.step(points, [(1.0, force)], state, {"lr": rate, "momentum": None})
+        points, state = optimizer.step(points, [(1.0, force)], state, StepOptions(rate))
         assert points.dtype == torch.float32
         assert float(points.double().norm(dim=1).max()) <= poincare.LARGEST_NORM + 1e-7
         assert torch.isfinite(points).all()

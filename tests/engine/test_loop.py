@@ -1,6 +1,7 @@
 """The loop: what callbacks see, how runs end, and that its numbers are those of the positions."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from sc_nembed.engine.compute import backend
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
-from sc_nembed.engine.optimize.loop import MAX_HALVINGS, Rules, RunState, optimize
+from sc_nembed.engine.optimize.loop import MAX_HALVINGS, advance, optimize
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov, resolve_optimizer
-from sc_nembed.engine.optimize.schedule import Phase, Ramp
+from sc_nembed.engine.optimize.protocol import StepOptions
+from sc_nembed.engine.optimize.schedule import Phase, Ramp, unroll
+from sc_nembed.engine.optimize.state import Rules, RunState
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import normalized as objective_of_runs
 from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.presets.method import Problem
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, Force, Partition, Term
 from sc_nembed.engine.view import View
@@ -214,10 +218,8 @@ def objective(matrix, dtype=torch.float32):
 
 
 def rules(terms, **changes) -> Rules:
-    base = Rules(
-        terms, PreconditionedNesterov(), strength=dict.fromkeys(terms, 1.0), offset=0.0, max_iter=40, check_interval=10,
-        min_grad_norm=0.0,
-    )  # fmt: skip
+    problem = Problem(terms, dict.fromkeys(terms, 1.0))
+    base = Rules(problem, PreconditionedNesterov(), max_iter=40, check_interval=10, min_grad_norm=0.0)
     return replace(base, **changes)
 
 
@@ -290,7 +292,7 @@ def test_going_back_restores_the_optimizer(matrix, optimizer):
     expected, kept = first.positions.clone(), made.copy(first.optimizer)
     for _ in range(20):
         forces = [(1.0, term(View.whole(expected), value=False)) for term in objective(matrix).values()]
-        expected, kept = made.step(expected, forces, kept, {"lr": 0.5, "momentum": momentum})
+        expected, kept = made.step(expected, forces, kept, StepOptions(0.5, momentum))
     torch.testing.assert_close(exploded.positions, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -328,6 +330,7 @@ from dataclasses import replace
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
+from sc_nembed.engine.presets.method import Problem
 n = 6000
 ring = (torch.arange(n)[:, None] + torch.tensor([1, 2, 3])) % n
 graph = KnnGraph(ring.int(), torch.ones(n, 3))
@@ -347,6 +350,68 @@ def test_absurd_rate_on_the_grid_raises_or_ends_with_a_possible_loss(outcomes_on
     """All cells in one place have a KL divergence of 6.7; a run that leaves that far behind has exploded."""
     loss = outcomes_on_the_grid[optimizer]
     assert loss == "diverged" or float(loss) < 2 * 6.7 + 10
+
+
+# --- a step in the pass of a term ---
+
+
+class Counts(Attraction):
+    """An attraction that counts the steps that are done in its pass, and the evaluations."""
+
+    calls: ClassVar[list] = []
+
+    def move(self, *given):
+        self.calls.append("step")
+        return super().move(*given)
+
+    def __call__(self, *given, **options):
+        self.calls.append("force")
+        return super().__call__(*given, **options)
+
+
+@pytest.mark.parametrize("interval", [3, 100])
+@pytest.mark.parametrize("turned", [False, True])
+def test_step_is_done_in_the_pass_of_the_attraction_wherever_it_stands(matrix, turned, interval):
+    expected = optimize(some_state(), rules(objective(matrix)), phases(12))
+    terms, calls = objective(matrix), Counts.calls
+    terms["attraction"] = Counts(matrix, StudentT())
+    calls.clear()
+    found = optimize(
+        some_state(), rules(dict(reversed(terms.items())) if turned else terms, check_interval=interval), phases(12)
+    )
+    assert calls == ["step"] * 12
+    assert torch.equal(found.positions, expected.positions)
+
+
+def test_a_term_that_acts_alone_is_stepped_with_as_any(matrix):
+    """With and without checks in between: a force that was looked at may have other last bits."""
+    path = (replace(phases(9, 0.1)[0], weights={"attraction": 1.0, "repulsion": 0.0}),)
+    made = rules(objective(matrix))
+    one, other = (
+        optimize(some_state(), replace(made, check_interval=interval), path).positions for interval in (1, 100)
+    )
+    assert torch.equal(one, other)
+    assert not torch.equal(one, some_state().positions)
+
+
+class Elsewhere(Term):
+    """A force on the meta device, which refuses whatever the host would have to wait for."""
+
+    def __call__(self, view, *, value):
+        return Force(torch.empty_like(view.mine), None, torch.empty_like(view.mine[:, 0]))
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "DeltaBarDelta", "Adam", "SGD"])
+def test_a_step_asks_the_host_for_nothing(optimizer):
+    start = torch.empty(N, 2, device="meta")
+    terms = {"attraction": Elsewhere(), "repulsion": Elsewhere()}
+    made = rules(terms, optimizer=resolve_optimizer(optimizer, None), max_grad_norm=1.0)
+    path = (replace(phases(2, momentum=0.9 if optimizer in ("auto", "SGD") else None)[0], anchor=0.1),)
+    state = RunState(start, start, terms=terms)
+    for setting in unroll(path):
+        state = advance(state, made, setting, None)
+    assert state.positions.shape == start.shape
+    assert state.positions.device.type == "meta"
 
 
 # --- Ctrl-C ---
@@ -437,7 +502,7 @@ def test_two_runs_go_on_from_one_state(matrix, optimizer):
         momentum = 0.9
     state = optimize(some_state(), made, phases(15, 1.0, momentum), final=False)
     before = state.positions.clone()
-    one, two = (optimize(state, made, phases(10, 1.0, momentum)) for _ in range(2))
+    one, two = (optimize(state, made, phases(25, 1.0, momentum)) for _ in range(2))
     assert torch.equal(state.positions, before)
     assert torch.equal(one.positions, two.positions)
     assert [dict(row) for row in one.history] == [dict(row) for row in two.history]
@@ -446,7 +511,7 @@ def test_two_runs_go_on_from_one_state(matrix, optimizer):
 def test_a_run_in_two_calls_is_the_run_in_one(matrix):
     made = rules(objective(matrix))
     whole = optimize(some_state(), made, (*phases(15), *phases(25)))
-    parts = optimize(optimize(some_state(), made, phases(15), final=False), made, phases(25))
+    parts = optimize(optimize(some_state(), made, phases(15), final=False), made, (*phases(15), *phases(25)))
     assert torch.equal(whole.positions, parts.positions)
     assert whole.history == parts.history
 

@@ -18,8 +18,8 @@ from sc_nembed.engine.optimize.optimizer import (
     TorchOptimizer,
     auto_rate,
     resolve_optimizer,
-    weighted_sum,
 )
+from sc_nembed.engine.optimize.protocol import StepOptions, weighted_sum
 from sc_nembed.engine.optimize.rate_scheduler import resolve_scheduler
 from sc_nembed.engine.optimize.schedule import Phase, Schedule, Setting
 from sc_nembed.engine.pipeline import embed
@@ -70,7 +70,7 @@ def test_preconditioned_nesterov_equals_sgd_on_gradient_over_curvature(rate, mom
     state = optimizer.start(positions, setting(), None)
     for step in range(30):
         forces = [(2.0, some_force(positions, 1 + step % 3)), (0.7, some_force(positions, 9))]
-        positions, state = optimizer.step(positions, forces, state, {"lr": rate, "momentum": momentum})
+        positions, state = optimizer.step(positions, forces, state, StepOptions(rate, momentum))
         again = [some_force(parameter.detach(), 1 + step % 3), some_force(parameter.detach(), 9)]
         curvature = 2 * again[0].curvature + 0.7 * again[1].curvature
         parameter.grad = (2 * again[0].gradient + 0.7 * again[1].gradient) / curvature[:, None]
@@ -90,7 +90,7 @@ def test_preconditioned_nesterov_limits_the_velocity(dtype):
     ):
         before = positions.clone()
         state = optimizer.start(before, setting(), None)
-        moved, (velocity, _) = optimizer.step(before.clone(), [(1.0, force)], state, {"lr": 1.0, "momentum": 0.9})
+        moved, (velocity, _) = optimizer.step(before.clone(), [(1.0, force)], state, StepOptions(1.0, 0.9))
         free = -force.gradient / force.curvature[:, None]
         length = free.norm(dim=1, keepdim=True)
         expected = torch.where(length > limit, free * limit / length, free)
@@ -109,9 +109,9 @@ def test_steps_change_neither_positions_nor_state(optimizer):
     """So that a copy of the state may be the state itself."""
     positions = some_positions()
     state = optimizer.start(positions, setting(), None)
-    _, state = optimizer.step(positions, [(1.0, some_force(positions, 1))], state, {"lr": 1.0, "momentum": 0.9})
+    _, state = optimizer.step(positions, [(1.0, some_force(positions, 1))], state, StepOptions(1.0, 0.9))
     kept = positions.clone(), [torch.as_tensor(part).clone() for part in state]
-    optimizer.step(positions, [(1.0, some_force(positions, 2))], state, {"lr": 1.0, "momentum": 0.9})
+    optimizer.step(positions, [(1.0, some_force(positions, 2))], state, StepOptions(1.0, 0.9))
     assert torch.equal(positions, kept[0])
     assert all(torch.equal(torch.as_tensor(part), before) for part, before in zip(state, kept[1], strict=True))
 
@@ -123,7 +123,7 @@ def test_delta_bar_delta_by_hand():
     state, moved, gain, place = optimizer.start(positions, setting(), None), 0.0, 1.0, 0.0
     for slope in (2.0, 1.0, -3.0):
         force = Force(torch.tensor([[slope], [-slope]], dtype=torch.float64), None, torch.ones(1, dtype=torch.float64))
-        positions, state = optimizer.step(positions, [(1.0, force)], state, {"lr": 0.1, "momentum": None})
+        positions, state = optimizer.step(positions, [(1.0, force)], state, StepOptions(0.1))
         gain = gain + 0.2 if np.sign(moved) != np.sign(slope) else 0.8 * gain + 0.01
         moved = 0.5 * moved - 0.1 * gain * slope
         place += moved

@@ -18,6 +18,7 @@ from sc_nembed.engine.compute import counter_rng
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.optimize.adam import Adam
+from sc_nembed.engine.optimize.protocol import StepOptions
 from sc_nembed.engine.optimize.schedule import unroll
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import localmap, pacmap, resolve_method, tsne
@@ -358,7 +359,7 @@ def stepped(optimizer: Adam, positions: torch.Tensor, n_steps: int, *, phases: i
             (0.25, Force(gradient.to(positions), None, None)),
             (0.5, Force(1.5 * gradient.to(positions), None, None)),
         ]
-        moved, state = optimizer.step(positions, forces, state, {"lr": 0.3, "momentum": None})
+        moved, state = optimizer.step(positions, forces, state, StepOptions(0.3))
         assert torch.equal(positions, before)
         positions = moved
     return positions

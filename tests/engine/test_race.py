@@ -13,12 +13,14 @@ from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import StudentT
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.optimize import race
-from sc_nembed.engine.optimize.loop import Rules, RunState, optimize
+from sc_nembed.engine.optimize.loop import optimize
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov
 from sc_nembed.engine.optimize.schedule import Phase, Schedule
+from sc_nembed.engine.optimize.state import Rules, RunState
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import tsne
 from sc_nembed.engine.presets._tsne import raced
+from sc_nembed.engine.presets.method import Problem
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import Attraction, Partition
 from sc_nembed.engine.world import SERIAL
@@ -44,7 +46,7 @@ def rules(matrix, *callbacks) -> Rules:
     )
     terms = {"attraction": Attraction(matrix, StudentT()), "repulsion": Partition(plan, matrix.total)}
     return Rules(
-        terms, PreconditionedNesterov(), strength=dict.fromkeys(terms, 1.0), offset=0.0, max_iter=40, check_interval=5,
+        Problem(terms, dict.fromkeys(terms, 1.0)), PreconditionedNesterov(), max_iter=40, check_interval=5,
         min_grad_norm=0.0, callbacks=callbacks,
     )  # fmt: skip
 
@@ -93,7 +95,7 @@ def test_branch_of_higher_correlation_goes_on(features, matrix, start, branches)
     assert abs(scores[0] - scores[1]) > 0.05
     best = int(np.argmax(scores))
     assert (path, label) == (branches[best] + FINISH, "AB"[best])
-    expected = optimize(alone[best], made, FINISH)
+    expected = optimize(alone[best], made, branches[best] + FINISH)
     assert torch.equal(state.positions, expected.positions)
     assert [row["iteration"] for row in state.history] == [row["iteration"] for row in expected.history]
     assert state.step == len(FINISH) * 20 + branches[best][0].n_steps

@@ -14,6 +14,7 @@ from sc_nembed.engine.fused.counter_rng import integer
 from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.kernel import Rational, RationalRepulsion
 from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.optimize.protocol import StepOptions
 from sc_nembed.engine.optimize.sampled import SampledEpochs
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import umap
@@ -141,11 +142,11 @@ def cells(n: int, n_components: int = 2, scale: float = 1.5) -> torch.Tensor:
 
 def run(epochs: SampledEpochs, positions, n_epochs: int, *, rate=1.0, attract=1.0, repel=1.0, first: int = 0):
     """Positions after some epochs; the rate falls as in a real run."""
-    state = epochs.start(positions, None, None if first == 0 else first)
+    state = epochs.start(positions, None, None if first == 0 else (first,))
     for done in range(n_epochs):
-        options = {"lr": rate * (1 - done / n_epochs), "momentum": None}
-        positions, state = epochs.step(positions, [(attract, None), (repel, None)], state, options)
-    assert state == first + n_epochs
+        options = StepOptions(rate * (1 - done / n_epochs), weights={"repulsion": repel, "attraction": attract})
+        positions, state = epochs.step(positions, [], state, options)
+    assert state == (first + n_epochs,)
     return positions
 
 

@@ -7,7 +7,7 @@ import torch
 from sc_nembed.engine.affinity import PrecomputedAffinity, UMAPAffinity
 from sc_nembed.engine.graph import KnnGraph
 from sc_nembed.engine.kernel import Gaussian, Rational, RationalRepulsion, StudentT
-from sc_nembed.engine.optimize.optimizer import weighted_sum
+from sc_nembed.engine.optimize.protocol import weighted_sum
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.radial_sum import _spacing as spacings
 from sc_nembed.engine.terms import Attraction, Autograd, ExpectedRepulsion, Mass, Partition, RowPartition

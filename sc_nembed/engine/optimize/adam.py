@@ -10,11 +10,12 @@ import torch
 
 from ..compute import backend
 from ..fused import adam as fused_adam
-from .optimizer import FUSED_ROWS, rate_only, weighted_sum
+from .optimizer import FUSED_ROWS
+from .protocol import Optimizer, weighted_sum
 
 
 @dataclass(frozen=True, slots=True)
-class Adam:
+class Adam(Optimizer):
     """m ← m + (1 − β₁)(g − m), v ← v + (1 − β₂)(g² − v), z ← z − rate · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + eps).
 
     The moments and t, the number of steps, live through phases. `eps` is added before v is corrected for its start at 0
@@ -24,9 +25,7 @@ class Adam:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-7
-
-    def spares(self, objective, positions):
-        return ()
+    parts = ("mean", "square", "done")
 
     def start(self, positions, setting, state):
         return (torch.zeros_like(positions), torch.zeros_like(positions), 0) if state is None else state
@@ -34,7 +33,7 @@ class Adam:
     def step(self, positions, forces, state, options):
         gradient, _ = weighted_sum(forces)
         mean, square, done = state
-        rate = options["lr"] * math.sqrt(1 - self.beta2 ** (done + 1)) / (1 - self.beta1 ** (done + 1))
+        rate = options.lr * math.sqrt(1 - self.beta2 ** (done + 1)) / (1 - self.beta1 ** (done + 1))
         move = self._fused if backend.is_fused(positions) else self._plain
         positions, mean, square = move(positions, gradient, mean, square, rate)
         return positions, (mean, square, done + 1)
@@ -52,9 +51,3 @@ class Adam:
         mean = mean + (1 - self.beta1) * (gradient - mean)
         square = square + (1 - self.beta2) * (gradient.square() - square)
         return positions - rate * mean / (square.sqrt() + self.eps), mean, square
-
-    def copy(self, state):
-        return state  # no step changes it
-
-    def stand_in(self, setting):
-        return rate_only(setting)

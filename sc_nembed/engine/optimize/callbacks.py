@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+import numpy as np
 from torch import Tensor
 
 
@@ -24,18 +25,28 @@ class StepInfo:
         Of the last step.
     """
 
-    __slots__ = ("_positions", "exaggeration", "grad_norm", "iteration", "learning_rate", "loss", "max_iter", "phase")
+    __slots__ = (
+        "_carried", "_positions", "exaggeration", "grad_norm", "iteration", "learning_rate", "loss", "max_iter", "phase"
+    )  # fmt: skip
 
-    def __init__(self, row: dict[str, float], *, max_iter: int, phase: str, positions: Callable[[], Tensor]) -> None:
+    def __init__(
+        self, row: dict[str, float], *, max_iter: int, phase: str, positions: Callable[[], Tensor],
+        carried: Callable[[], dict[str, np.ndarray]],
+    ) -> None:  # fmt: skip
         self.iteration, self.max_iter, self.phase = int(row["iteration"]), max_iter, phase
         self.loss, self.grad_norm = row["loss"], row["grad_norm"]
         self.learning_rate, self.exaggeration = row["lr"], row["exaggeration"]
-        self._positions = positions
+        self._positions, self._carried = positions, carried
 
     @property
     def embedding(self):
         """A copy of the positions as a numpy array, (n, d), made when it is read."""
         return self._positions().detach().cpu().numpy().copy()
+
+    @property
+    def carried(self) -> dict[str, np.ndarray]:
+        """All that changes in a run, as named arrays made when it is read: `embed` goes on from it."""
+        return self._carried()
 
     def __repr__(self) -> str:
         return (

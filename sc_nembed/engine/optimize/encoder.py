@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from ..compute.counter_rng import key_of
-from .optimizer import TorchOptimizer, weighted_sum
+from .named import below, prefixed
+from .protocol import Optimizer, weighted_sum
+from .torch_optimizer import TorchOptimizer, take_tensors, tensors_of_torch
 
 
 @dataclass(frozen=True)
-class EncoderOptimizer:
+class EncoderOptimizer(Optimizer):
     """A torch optimizer of the encoder's parameters; the positions are what it makes of `features`, (n, d).
 
     The state is (module, torch optimizer, steps done); each copy of it has a module of its own. What a module draws, as
@@ -27,16 +29,13 @@ class EncoderOptimizer:
     recipe: TorchOptimizer
     seed: int
 
-    def spares(self, objective, positions):
-        return ()
-
     def start(self, positions, setting, state):
         module, done = (copy.deepcopy(self.module), 0) if state is None else (state[0], state[2])
         return module, self.recipe.make(module.parameters(), setting), done
 
     def step(self, positions, forces, state, options):
         module, optimizer, done = state
-        optimizer.param_groups[0].update({name: value for name, value in options.items() if value is not None})
+        optimizer.param_groups[0].update(options.of_torch())
         gradient, _ = weighted_sum(forces)
         optimizer.zero_grad()
         with torch.enable_grad(), _drawing(self.features, self.seed, done):
@@ -51,6 +50,25 @@ class EncoderOptimizer:
 
     def stand_in(self, setting):
         return self.recipe.stand_in(setting)
+
+    def to_tensors(self, state):
+        module, optimizer, done = state
+        kept = prefixed("module", _values(module)) | prefixed("optimizer", tensors_of_torch(optimizer))
+        return kept | {"done": torch.tensor(done)}
+
+    def from_tensors(self, tensors, positions, setting):
+        module = copy.deepcopy(self.module)
+        with torch.no_grad():
+            for name, value in _values(module).items():
+                value.copy_(tensors[f"module/{name}"])
+        optimizer = self.recipe.make(module.parameters(), setting)
+        take_tensors(optimizer, below("optimizer", tensors))
+        return module, optimizer, int(tensors["done"])
+
+
+def _values(module: torch.nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a module by name, those too that its own `state_dict` leaves out."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 @contextlib.contextmanager

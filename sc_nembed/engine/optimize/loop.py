@@ -3,245 +3,234 @@
 A check happens after the first step, after every `check_interval` steps and after the last. Its loss and gradient norm
 belong to the positions it reports, the learning rate and exaggeration to the step that led there. A loss that is not
 finite or explodes takes the run back to the last good check with half the rate; after five halvings it gives up.
+
+The loop is functions of a `RunState`. A step may use up the optimizer and the scheduler of the state it is given, which
+can be objects of torch; so what is gone back to is a copy.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..compute import reductions
-from ..terms import Attraction, Force, Objective
+from ..terms import Force
 from ..view import View
-from .callbacks import Callback, StepInfo
-from .optimizer import Optimizer, WeightedForces, weighted_sum
-from .rate_scheduler import RateScheduler
-from .schedule import Phase, Setting, unroll
+from . import measure
+from .callbacks import StepInfo
+from .protocol import StepOptions, WeightedForces, weighted_sum
+from .schedule import Phase, Setting, exaggeration, unroll
+from .state import Rules, RunState
 
 MAX_HALVINGS = 5
+SHORTEST = 1e-30  # gradient that is not shortened
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What stays the same during a run."""
-
-    objective: Objective
-    optimizer: Optimizer
-    strength: dict[str, float]  # weight of each term in the loss, at exaggeration 1, and where a phase names none
-    offset: float  # added to the loss: Σ P log P where P and Q are distributions
-    max_iter: int
-    check_interval: int
-    min_grad_norm: float
-    added: tuple[str, ...] = ()  # terms that the method does not have of itself
-    scheduler: type | None = None
-    scheduler_kwargs: dict[str, Any] | None = None
-    max_grad_norm: float | None = None  # gradients longer than this are shortened to it
-    callbacks: tuple[Callback, ...] = ()
-    complete: Callable[[Tensor], Tensor] = lambda positions: positions  # adds the cells that take no part
-    bounded: bool = False  # the loss has an upper bound: a large one is no explosion
-    interruptible: bool = False  # the first Ctrl-C ends the run and keeps the embedding
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """Everything a run is. `optimize` copies it on entry, so that two runs can go on from one state."""
-
-    positions: Tensor  # (n, d)
-    start: Tensor  # (n, d) centred, what an anchor pulls to
-    optimizer: Any = None
-    scheduler: RateScheduler | None = None
-    step: int = 0
-    damping: float = 1.0  # factor on the rate, halved whenever the run explodes
-    terms: Objective | None = None  # as they were last; at first those of the rules
-    setting: Setting | None = None  # of the last step, and the rate it was done with
-    rate: float = math.nan
-    start_losses: tuple[float, float] = (math.nan, math.nan)  # what an explosion is measured by
-    history: tuple[dict[str, float], ...] = ()
-    stop_reason: str | None = None
-
-    def copied(self, optimizer: Optimizer) -> RunState:
-        kept = None if self.optimizer is None else optimizer.copy(self.optimizer)
-        scheduler = copy.deepcopy(self.scheduler)
-        return replace(self, optimizer=kept, scheduler=scheduler)  # no step moves positions in place
-
-
-def optimize(
-    state: RunState, rules: Rules, phases: tuple[Phase, ...], *, final: bool = True, label: str = ""
-) -> RunState:
-    """Do all steps of some phases; `final` says that no others follow, so that the last positions are checked too."""
-    run = _Run(state.copied(rules.optimizer), rules, label)
+def optimize(state: RunState, rules: Rules, path: tuple[Phase, ...], *, final: bool = True) -> RunState:
+    """Do the steps of a path that are not done yet; `final` says that no others follow, so that the last is checked."""
+    settings, begun = unroll(path, rules.problem.strength), state.copied(rules.optimizer)
+    rules = replace(rules, fused=_fused(rules, begun.positions))
     try:
-        return run.through(unroll(phases, rules.strength), final)
+        for state in _states(begun, rules, settings, final):  # noqa: B007 - the last one is wanted
+            pass
     except KeyboardInterrupt:
-        if not rules.interruptible or run.state.step == 0:
+        if not rules.interruptible or state.step == 0:
             raise
+    else:
+        return state
     warnings.warn(
-        f"Interrupted after {run.state.step} of {rules.max_iter} steps; the embedding of that step is kept.",
+        f"Interrupted after {state.step} of {rules.max_iter} steps; the embedding of that step is kept.",
         UserWarning,
         stacklevel=2,
     )
-    run.check(run.looked_at())
-    return replace(run.state, stop_reason="interrupted")
+    checked = _checked(state, rules, settings[state.step - 1], _looked_at(state, rules))
+    return replace(checked or state, stop_reason="interrupted")
 
 
-class _Run:
-    """One call of `optimize`, and where it stands."""
+def _fused(rules: Rules, positions: Tensor) -> tuple[str, Callable[..., Any]] | None:
+    """The first term that does the optimizer's step in its own pass, where the gradients need not be known before."""
+    if rules.optimizer.fused_as is None or rules.max_grad_norm is not None:
+        return None
+    terms, kind = rules.problem.objective, rules.optimizer.fused_as
+    found = ((name, term.fused_step(kind, positions)) for name, term in terms.items())
+    return next(((name, step) for name, step in found if step is not None), None)
 
-    def __init__(self, state: RunState, rules: Rules, label: str) -> None:
-        self.state, self.rules, self.label = state, rules, label
-        self.last_weights: dict[str, float] | None = None  # of the objective that is minimised in the end
 
-    def through(self, settings: list[Setting], final: bool) -> RunState:
-        if final and settings:
-            self.last_weights = settings[-1].weights
-        good, index = (self.state.copied(self.rules.optimizer), 0), 0
-        while True:
-            last = index == len(settings)
-            if last and not final:
-                return self.state
-            check = self._is_due(last)
-            self._advance_terms()
-            forces = self.looked_at() if check or self.state.step == 0 else None
-            if self.state.step == 0:
-                self.state = replace(self.state, start_losses=self._losses(forces))
-            if check:
-                if not self.check(forces):
-                    index = self._go_back(*good)
-                    continue
-                good = self.state.copied(self.rules.optimizer), index
-                reason = self._stop_reason()
-                if reason or last:
-                    return replace(self.state, stop_reason=reason or "max_iter")
-            self._step(settings[index], forces)
-            index += 1
+def _states(state: RunState, rules: Rules, settings: list[Setting], final: bool) -> Iterator[RunState]:
+    """Every state that the run goes through, the last one as it ends."""
+    good = state
+    while True:
+        last = state.step == len(settings)
+        if last and not final:
+            return
+        state = _with_terms(state, rules)
+        yield state
+        is_due = _is_due(state, rules, last)
+        forces = _looked_at(state, rules) if is_due or state.is_checked or state.step == 0 else None
+        if state.step == 0:
+            state = replace(state, start_losses=_losses(rules, forces))
+        if is_due:
+            checked = _checked(state, rules, settings[state.step - 1], forces)
+            if checked is None:
+                state = _gone_back(state, good, rules)
+                continue
+            state = checked
+            yield state
+            good = state.copied(rules.optimizer)
+        reason = _stop_reason(state, rules, settings, final, call=is_due)
+        if reason or last:
+            yield replace(state, stop_reason=reason or "max_iter")
+            return
+        state = advance(state, rules, settings[state.step], forces)
+        yield state
 
-    def _advance_terms(self) -> None:
-        state = self.state
-        terms, view = self.rules.objective if state.terms is None else state.terms, View.whole(state.positions)
-        self.state = replace(state, terms={name: term.at(view, state.step) for name, term in terms.items()})
 
-    def looked_at(self) -> dict[str, Force]:
-        """Every force, with its value; an attraction that no step takes from here is found in one pass."""
-        view, spared, found = View.whole(self.state.positions), self._spared(), {}
-        for name, term in self.state.terms.items():
-            in_one_pass = name in spared and isinstance(term, Attraction)
-            found[name] = term.look(view) if in_one_pass else term(view, value=True)
-        return found
+def _with_terms(state: RunState, rules: Rules) -> RunState:
+    """The state with the terms of its step; a term that goes on from step to step does so once for each."""
+    if state.terms_step == state.step:
+        return state
+    terms = rules.problem.objective if state.terms is None else state.terms
+    view = View.whole(state.positions)
+    terms = {name: term.at(view, state.step) for name, term in terms.items()}
+    return replace(state, terms=terms, terms_step=state.step)
 
-    def _spared(self) -> Collection[str]:
-        """Terms that the optimizer evaluates by itself."""
-        rules = self.rules
-        return () if rules.max_grad_norm else rules.optimizer.spares(self.state.terms, self.state.positions)
 
-    def check(self, forces: dict[str, Force]) -> bool:
-        """Add a row to the history, unless the run has exploded."""
-        state, losses = self.state, self._losses(forces)
-        loss = losses[0]
-        gradient, _ = weighted_sum([(state.setting.weights[name], force) for name, force in forces.items()])
-        grad_norm = reductions.norm(gradient)
-        far = [now > 2 * abs(start) + 10 for now, start in zip(losses, state.start_losses, strict=True)]
-        exploded = not self.rules.bounded and all(far)
-        if not math.isfinite(loss) or not math.isfinite(grad_norm) or exploded:
-            return False
-        row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
-        row |= {"exaggeration": exaggeration(state.setting)}
-        row |= {name: float(force.value) for name, force in forces.items()}
-        kept = state.history[:-1] if state.history and state.history[-1]["iteration"] == state.step else state.history
-        self.state = replace(state, history=(*kept, row))
-        return True
+def _is_due(state: RunState, rules: Rules, last: bool) -> bool:
+    if state.step == 0 or (state.is_checked and not last):
+        return False
+    return last or state.step == 1 or state.step % rules.check_interval == 0
 
-    def _losses(self, forces: dict[str, Force]) -> tuple[float, float]:
-        """The objective at exaggeration 1, and the method's own part of it.
 
-        Added terms may be next to nothing at the start, or cancel the others there; strong ones outweigh them later.
-        """
-        values = {name: self.rules.strength[name] * float(force.value) for name, force in forces.items()}
-        own = sum(value for name, value in values.items() if name not in self.rules.added)
-        return sum(values.values()) + self.rules.offset, own + self.rules.offset
+def _looked_at(state: RunState, rules: Rules) -> dict[str, Force]:
+    """Every force, with its value."""
+    view, found = View.whole(state.positions), {}
+    fused, _ = rules.fused or (None, None)
+    for name, term in state.terms.items():
+        is_stepped_with = rules.optimizer.takes_forces and name != fused
+        found[name] = term(view, value=True) if is_stepped_with else term.look(view)
+    return found
 
-    def _is_due(self, last: bool) -> bool:
-        done, history = self.state.step, self.state.history
-        if done == 0 or (history and history[-1]["iteration"] == done and not last):
-            return False
-        return last or done == 1 or done % self.rules.check_interval == 0
 
-    def _go_back(self, good: RunState, index: int) -> int:
-        damping = self.state.damping / 2
-        if damping < 0.5**MAX_HALVINGS:
-            raise ValueError(
-                f"The embedding diverged: near step {self.state.step} its loss was not finite or exploded, also after "
-                f"the learning rate had been halved {MAX_HALVINGS} times. Lower `lr`, or choose another `init`."
-            )
-        self.state = replace(good.copied(self.rules.optimizer), damping=damping)
-        return index
+def _checked(state: RunState, rules: Rules, setting: Setting, forces: dict[str, Force]) -> RunState | None:
+    """The state with a new row in its history; None where the run has exploded. `setting` is of the last step."""
+    losses = _losses(rules, forces)
+    loss = losses[0]
+    gradient, _ = weighted_sum([(setting.weights[name], force) for name, force in forces.items()])
+    grad_norm = reductions.norm(gradient)
+    far = [now > 2 * abs(start) + 10 for now, start in zip(losses, state.start_losses, strict=True)]
+    exploded = not rules.problem.bounded and all(far)
+    if not math.isfinite(loss) or not math.isfinite(grad_norm) or exploded:
+        return None
+    row = {"iteration": state.step, "loss": loss, "grad_norm": grad_norm, "lr": state.rate}
+    row |= {"exaggeration": exaggeration(setting)}
+    row |= {name: float(force.value) for name, force in forces.items()}
+    scheduler = None if state.scheduler is None else state.scheduler.seen(loss)
+    kept = state.history[:-1] if state.is_checked else state.history
+    return replace(state, history=(*kept, row), scheduler=scheduler)
 
-    def _stop_reason(self) -> str | None:
-        row, positions = self.state.history[-1], self.state.positions
-        info = StepInfo(
-            row,
-            max_iter=self.rules.max_iter,
-            phase=self.label + self.state.setting.phase.name,
-            positions=lambda: self.rules.complete(positions),
+
+def _losses(rules: Rules, forces: dict[str, Force]) -> tuple[float, float]:
+    """The objective at exaggeration 1, and the method's own part of it.
+
+    Added terms may be next to nothing at the start, or cancel the others there; strong ones outweigh them later.
+    """
+    problem = rules.problem
+    values = {name: problem.strength[name] * float(force.value) for name, force in forces.items()}
+    own, offset = sum(value for name, value in values.items() if name not in problem.added), problem.offset or 0.0
+    return sum(values.values()) + offset, own + offset
+
+
+def _gone_back(state: RunState, good: RunState, rules: Rules) -> RunState:
+    damping = state.damping / 2
+    if damping < 0.5**MAX_HALVINGS:
+        raise ValueError(
+            f"The embedding diverged: near step {state.step} its loss was not finite or exploded, also after "
+            f"the learning rate had been halved {MAX_HALVINGS} times. Lower `lr`, or choose another `init`."
         )
-        answers = [callback(info) for callback in self.rules.callbacks]
+    return replace(good.copied(rules.optimizer), damping=damping)
+
+
+def _stop_reason(state: RunState, rules: Rules, settings: list[Setting], final: bool, *, call: bool) -> str | None:
+    """Why the run ends here, if it does; callbacks are asked where `call`, which is at new checks."""
+    if not state.is_checked:
+        return None
+    setting, row = settings[state.step - 1], state.history[-1]
+    if call:
+        info = StepInfo(
+            row, max_iter=rules.max_iter, phase=_label(state) + setting.phase.name,
+            positions=lambda: rules.complete(state.positions), carried=lambda: state.to_arrays(rules.optimizer),
+        )  # fmt: skip
+        answers = [callback(info) for callback in rules.callbacks]  # every one is asked
         if any(answers):
             return "callback"
-        if self.state.scheduler is not None:
-            self.state.scheduler.see(row["loss"])
-        # a small gradient ends the run only where nothing is exaggerated any more, and the start is no result
-        final = self.state.setting.weights == self.last_weights and self.state.step > 1
-        converged = final and row["grad_norm"] < self.rules.min_grad_norm
-        return "min_grad_norm" if converged else None
-
-    def _weighted(self, setting: Setting, forces: dict[str, Force] | None) -> WeightedForces:
-        """Weight and force of each term, or the term itself; where the gradients are too long together, shortened."""
-        view, spared, weighted = View.whole(self.state.positions), self._spared(), []
-        for name, term in self.state.terms.items():
-            if setting.weights[name] == 0:
-                continue
-            given = term if name in spared else forces[name] if forces else term(view, value=False)
-            weighted.append((setting.weights[name], given))
-        if self.rules.max_grad_norm is None:
-            return weighted
-        length = reductions.norm(weighted_sum(weighted)[0])
-        share = min(1.0, self.rules.max_grad_norm / max(length, 1e-30))
-        return [(weight, replace(force, gradient=force.gradient * share)) for weight, force in weighted]
-
-    def _step(self, setting: Setting, forces: dict[str, Force] | None) -> None:
-        state, optimizer = self.state, self.rules.optimizer
-        kept, scheduler = state.optimizer, state.scheduler
-        if setting.first or kept is None:
-            kept = optimizer.start(state.positions, setting, kept)
-            if self.rules.scheduler is not None:
-                scheduler = RateScheduler(self.rules.scheduler, self.rules.scheduler_kwargs, optimizer, setting)
-        options = {"lr": setting.learning_rate, "momentum": setting.momentum}
-        if scheduler is not None:
-            options |= scheduler.options()
-        options["lr"] *= state.damping
-        weighted = self._weighted(setting, forces)
-        positions, kept = optimizer.step(state.positions, weighted, kept, options)
-        if setting.phase.anchor:
-            positions = _pulled(positions, state.start, setting.phase.anchor)
-        if scheduler is not None:
-            scheduler.advance()
-        step, rate = state.step + 1, options["lr"]
-        self.state = replace(
-            state, positions=positions, optimizer=kept, scheduler=scheduler, step=step, setting=setting, rate=rate
-        )
+    # a small gradient ends the run only where nothing is exaggerated any more, and the start is no result
+    is_last_objective = final and setting.weights == settings[-1].weights and state.step > 1
+    return "min_grad_norm" if is_last_objective and row["grad_norm"] < rules.min_grad_norm else None
 
 
-def exaggeration(setting: Setting) -> float:
-    """The weight of the attraction; 1 for an objective without one."""
-    return setting.weights.get("attraction", 1.0)
+def _label(state: RunState) -> str:
+    """What the names of phases are preceded by while branches are raced."""
+    return f"{state.branch}: " if state.branch and not state.decided else ""
+
+
+def advance(state: RunState, rules: Rules, setting: Setting, forces: dict[str, Force] | None) -> RunState:
+    """One step; `forces` where they are known already."""
+    optimizer, kept, scheduler = rules.optimizer, state.optimizer, state.scheduler
+    if setting.first or kept is None:
+        kept, scheduler = optimizer.start(state.positions, setting, kept), rules.scheduler_of(setting)
+    options = StepOptions(setting.learning_rate, setting.momentum, weights=setting.weights)
+    if scheduler is not None:
+        options = scheduler.changed(options)
+    options = replace(options, lr=options.lr * state.damping)
+    positions, kept = _stepped(state, rules, setting, forces, kept, options)
+    if setting.phase.anchor:
+        positions = _pulled(positions, state.start, setting.phase.anchor)
+    if scheduler is not None:
+        scheduler.advance()
+    return replace(
+        state, positions=positions, optimizer=kept, scheduler=scheduler, step=state.step + 1, rate=options.lr
+    )
+
+
+def _stepped(
+    state: RunState, rules: Rules, setting: Setting, forces: dict[str, Force] | None, kept: Any, options: StepOptions
+) -> tuple[Tensor, Any]:
+    """The optimizer's step, in the pass of the term that offers it where there is one that acts among others."""
+    optimizer, positions = rules.optimizer, state.positions
+    acting = [name for name in state.terms if setting.weights[name] != 0] if optimizer.takes_forces else []
+    fused, move = rules.fused or (None, None)
+    others = [name for name in acting if name != fused]
+    if not others or len(others) == len(acting):
+        return optimizer.step(positions, _weighted(state, rules, setting, forces, acting), kept, options)
+    weighted = _weighted(state, rules, setting, forces, others)
+    return optimizer.step_within(move, setting.weights[fused], positions, weighted, kept, options)
+
+
+def _weighted(
+    state: RunState, rules: Rules, setting: Setting, forces: dict[str, Force] | None, names: list[str]
+) -> WeightedForces:
+    """Weight and force of each of the terms; where the gradients are too long together, shortened."""
+    fused, _ = rules.fused or (None, None)
+    known = {name: force for name, force in (forces or {}).items() if name != fused}  # that one was only looked at
+    view = View.whole(state.positions)
+    found = [known[name] if name in known else state.terms[name](view, value=False) for name in names]
+    weighted = [(setting.weights[name], force) for name, force in zip(names, found, strict=True)]
+    if rules.max_grad_norm is None or not weighted:
+        return weighted
+    length = measure.length(weighted_sum(weighted)[0])
+    share = (torch.full_like(length, rules.max_grad_norm) / length.clamp_min(SHORTEST)).clamp_max(1.0)
+    return [(weight, replace(force, gradient=force.gradient * share)) for weight, force in weighted]
 
 
 def _pulled(positions: Tensor, start: Tensor, anchor: float) -> Tensor:
     """Z + anchor · (αI − Z), α the scale at which the start I fits Z best."""
-    scale = reductions.dot(positions, start) / reductions.dot(start, start)
-    return positions.mul_(1 - anchor).add_(start, alpha=anchor * scale)
+    scale = anchor * (measure.dot(positions, start) / measure.dot(start, start))
+    if positions.device.type == "cpu":
+        return positions.mul_(1 - anchor).add_(start, alpha=float(scale))
+    return positions.mul_(1 - anchor).add_(start * scale)  # without waiting for the scale

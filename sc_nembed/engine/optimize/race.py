@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
-from .loop import Rules, RunState, optimize
+from .loop import optimize
 from .schedule import Phase, Schedule, n_steps
+from .state import Rules, RunState
 
 N_PAIRS = 20_000
-LABELS = "ABCDEFGH"  # of the branches
 
 
 def run(
-    state: RunState, rules: Rules, schedule: Schedule, features: Tensor | None
-) -> tuple[RunState, tuple[Phase, ...], str]:
+    begun: RunState, rules: Rules, schedule: Schedule, features: Tensor | None,
+    carried: Mapping[str, np.ndarray] | None = None,
+) -> tuple[RunState, tuple[Phase, ...], str]:  # fmt: skip
     """The final state, the phases of the path that led to it and the label of its branch.
 
-    Features are needed where there is something to race.
+    Features are needed where there is something to race. With `carried`, the arrays of a state of this run, it goes on
+    from there.
     """
-    if len(schedule.branches) == 1:
-        path = schedule.branches[0] + schedule.finish
-        return optimize(state, rules, path), path, ""
-    results, scores = [], []
-    for label, branch in zip(LABELS, schedule.branches, strict=False):
-        result = optimize(state, rules, branch, final=False, label=f"{label}: ")
-        if result.stop_reason is not None:  # somebody ended the run
-            return result, branch, label
-        results.append(result)
-        scores.append(distance_correlation(features, result.positions))
-    best = int(np.argmax(scores))  # the first of equals
-    path = schedule.branches[best] + schedule.finish
-    rules = replace(rules, max_iter=n_steps(path))
-    return optimize(results[best], rules, schedule.finish), path, LABELS[best]
+    state = begun if carried is None else RunState.from_arrays(dict(carried), begun, rules, schedule)
+    if len(schedule.branches) > 1 and not state.decided:
+        state = _raced(state, begun, rules, schedule, features)
+        if state.stop_reason is not None:  # somebody ended the run
+            return state, schedule.branch(state.branch), state.branch
+    path = schedule.path(state.branch)
+    return optimize(state, replace(rules, max_iter=n_steps(path)), path), path, state.branch
+
+
+def _raced(state: RunState, begun: RunState, rules: Rules, schedule: Schedule, features: Tensor) -> RunState:
+    """The state that the better branch ends with, or one that somebody ended; `state` may be amidst a branch."""
+    finished = list(state.finished)
+    for label in schedule.labels[len(finished) :]:
+        if state.branch != label:
+            state = replace(begun, branch=label, finished=tuple(finished))
+        state = optimize(state, rules, schedule.branch(label), final=False)
+        if state.stop_reason is not None:
+            return state
+        finished.append(replace(state, finished=()))
+    scores = [distance_correlation(features, branch.positions) for branch in finished]
+    return replace(finished[int(np.argmax(scores))], decided=True)  # the first of equals
 
 
 def distance_correlation(features: Tensor, positions: Tensor) -> float:

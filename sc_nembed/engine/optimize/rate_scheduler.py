@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from .optimizer import Optimizer, check_names, torch_class
+from .named import below, numbers_of, prefixed, tensors_of_numbers
+from .optimizer import check_names, torch_class
+from .protocol import Optimizer, StepOptions
 from .schedule import Setting
+from .torch_optimizer import take_tensors, tensors_of_torch
 
 
 def resolve_scheduler(scheduler: Any, kwargs: dict[str, Any] | None) -> type | None:
@@ -36,10 +43,10 @@ class RateScheduler:
         self._scheduler = factory(self._stand_in, **kwargs)
         self._waits_for_loss = factory is torch.optim.lr_scheduler.ReduceLROnPlateau
 
-    def options(self) -> dict[str, Any]:
+    def changed(self, options: StepOptions) -> StepOptions:
         """The rate of the next step, and the momentum where the optimizer is torch's and has one."""
         group = self._stand_in.param_groups[0]
-        return {name: group[name] for name in self._names if name in group}
+        return replace(options, **{name: group[name] for name in self._names if name in group})
 
     def advance(self) -> None:
         """One step of the run is done."""
@@ -47,7 +54,25 @@ class RateScheduler:
         if not self._waits_for_loss:
             self._scheduler.step()
 
-    def see(self, loss: float) -> None:
+    def seen(self, loss: float) -> RateScheduler:
         """A check is done; ReduceLROnPlateau goes by its loss."""
-        if self._waits_for_loss:
-            self._scheduler.step(loss)
+        if not self._waits_for_loss:
+            return self
+        found = self.copied()
+        found._scheduler.step(loss)
+        return found
+
+    def copied(self) -> RateScheduler:
+        """One that no step of this one changes."""
+        return copy.deepcopy(self)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The numbers of the scheduler and of its stand-in; all else is as it was made."""
+        own = tensors_of_numbers(vars(self._scheduler))
+        return prefixed("scheduler", own) | prefixed("stand_in", tensors_of_torch(self._stand_in))
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> RateScheduler:
+        """One, made as this one, that goes on from `to_tensors`."""
+        vars(self._scheduler).update(numbers_of(below("scheduler", tensors)))
+        take_tensors(self._stand_in, below("stand_in", tensors))
+        return self

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from ..poincare import conformal, exponential, inside, transport
-from .optimizer import rate_only, weighted_sum
+from .protocol import Optimizer, weighted_sum
 
 
 @dataclass(frozen=True, slots=True)
-class RiemannianAdam:
+class RiemannianAdam(Optimizer):
     """Adam on the ball, with one second moment per cell (Bécigneul & Ganea 2019); it ends no step outside of it.
 
     The rate is about the distance that a cell moves in a step while its gradients agree. The second moment forgets
@@ -21,15 +20,13 @@ class RiemannianAdam:
 
     betas: tuple[float, float] = (0.9, 0.9)
     eps: float = 1e-8
+    parts = ("first", "second", "done")
 
     def __post_init__(self) -> None:
         if not (len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas) and self.eps > 0):
             raise ValueError(
                 f"`betas` must be two numbers from 0 to below 1, and `eps` positive; got {self.betas!r}, {self.eps!r}."
             )
-
-    def spares(self, objective, positions):
-        return ()
 
     def start(self, positions, setting, state):
         if state is not None:
@@ -44,11 +41,5 @@ class RiemannianAdam:
         first = beta * first + (1 - beta) * gradient
         second = other_beta * second + (1 - other_beta) * sq_length
         mean, spread = first / (1 - beta**done), (second / (1 - other_beta**done)).sqrt()
-        moved = inside(exponential(z, -options["lr"] * mean / (spread + self.eps)))
+        moved = inside(exponential(z, -options.lr * mean / (spread + self.eps)))
         return moved.to(positions.dtype), (transport(z, moved, first), second, done)
-
-    def copy(self, state: Any) -> Any:
-        return state  # no step changes it
-
-    def stand_in(self, setting):
-        return rate_only(setting)

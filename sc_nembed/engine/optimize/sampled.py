@@ -25,14 +25,14 @@ from ..fused.kernels import shape_of
 from ..graph import AffinityMatrix
 from ..kernel import Rational, RationalRepulsion
 from ..terms.attraction import unsigned
-from .optimizer import rate_only
+from .protocol import Optimizer
 
 ROWS = 1024
 
 
 @dataclass(frozen=True)
-class SampledEpochs:
-    """An optimizer whose step is an epoch: it takes the weights of the terms and leaves their forces alone.
+class SampledEpochs(Optimizer):
+    """An optimizer whose step is an epoch: it takes the weights of "attraction" and "repulsion", not their forces.
 
     Attributes
     ----------
@@ -55,23 +55,17 @@ class SampledEpochs:
     exclude_neighbors: bool
     seed: int
 
-    def spares(self, objective, positions):
-        return objective
+    takes_forces = False
+    parts = ("epochs",)
 
     def start(self, positions, setting, state):
-        return 0 if state is None else state  # epochs done
+        return (0,) if state is None else state  # epochs done
 
     def step(self, positions, forces, state, options):
-        (attract, _), (repel, _) = forces
-        key = counter_rng.key_of(self.seed, state)
+        attract, repel, (done,) = options.weights["attraction"], options.weights["repulsion"], state
+        key = counter_rng.key_of(self.seed, done)
         move = self._fused if backend.is_fused(positions) else self._plain
-        return move(positions, state + 1, key, attract, repel, options["lr"]), state + 1
-
-    def copy(self, state):
-        return state
-
-    def stand_in(self, setting):
-        return rate_only(setting)
+        return move(positions, done + 1, key, attract, repel, options.lr), (done + 1,)
 
     @cached_property
     def excluded(self) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+LABELS = "ABCDEFGH"  # of branches that are raced
+
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
@@ -76,6 +78,19 @@ class Schedule:
     branches: tuple[tuple[Phase, ...], ...]
     finish: tuple[Phase, ...] = ()
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the branches; the only one has none."""
+        return ("",) if len(self.branches) == 1 else tuple(LABELS[: len(self.branches)])
+
+    def branch(self, label: str) -> tuple[Phase, ...]:
+        """The phases of a branch."""
+        return self.branches[self.labels.index(label)]
+
+    def path(self, label: str) -> tuple[Phase, ...]:
+        """The phases of a branch and the finish."""
+        return self.branch(label) + self.finish
+
     def longest_path(self) -> int:
         """Steps of the longest path through the schedule."""
         return max(n_steps(branch) for branch in self.branches) + n_steps(self.finish)
@@ -128,3 +143,8 @@ def unroll(phases: tuple[Phase, ...], usual: Mapping[str, float] = MappingProxyT
             for i in range(phase.n_steps)
         ]
     return settings
+
+
+def exaggeration(setting: Setting) -> float:
+    """The weight of the attraction; 1 for an objective without one."""
+    return setting.weights.get("attraction", 1.0)

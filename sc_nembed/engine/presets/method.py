@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .. import radial_sum
 from ..graph import AffinityMatrix, DenseAffinity
-from ..optimize.optimizer import Optimizer, PreconditionedNesterov
+from ..optimize.optimizer import PreconditionedNesterov
+from ..optimize.protocol import Optimizer
 from ..optimize.schedule import Schedule
 from ..space import FLAT, Space
 from ..terms import Objective

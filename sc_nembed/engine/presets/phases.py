@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..compute.notes import note
-from ..optimize.loop import exaggeration
 from ..optimize.optimizer import auto_rate
-from ..optimize.schedule import Phase, Ramp, Schedule, unroll
+from ..optimize.schedule import Phase, Ramp, Schedule, exaggeration, unroll
 
 if TYPE_CHECKING:
     from ..cells import Cells

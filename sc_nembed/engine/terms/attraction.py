@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +30,9 @@ class Attraction(Term):
     def moves(self, positions: Tensor) -> bool:
         """Whether `move` takes these positions."""
         return compiled_twin("attraction and step", positions, self.kernel) is not None
+
+    def fused_step(self, name: str, positions: Tensor) -> Callable[..., Any] | None:
+        return self.move if name == "nesterov" and self.moves(positions) else None
 
     def move(
         self, positions: Tensor, velocity: Tensor, weight: float, other_weight: float, other: Force, rate: float,

@@ -12,6 +12,7 @@ With the attraction −Σ P log q these are the InfoNCE loss (van den Oord et al
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -143,6 +144,12 @@ class NCE(Term):
 
     def shard(self, begin: int, end: int) -> NCE:
         return replace(self, edges=self.edges.shard(begin, end))
+
+    def carried(self) -> dict[str, Tensor]:
+        return {"log_noise": torch.tensor(self.log_noise, dtype=torch.float64)}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> NCE:
+        return replace(self, log_noise=float(tensors["log_noise"]))
 
     def __call__(self, view: View, *, value: bool) -> Force:
         noise, row_mass = math.exp(self.log_noise), self.row_mass.to(view.mine.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -48,6 +49,14 @@ class NearbyPairSum(Term):
             return self
         partners = nearby(self.partners, self.matrix, view, self.max_distance, self.seed, step)
         return replace(self, partners=partners, total=replace(self.total, pairs=_pairs(view, partners)))
+
+    def carried(self) -> dict[str, Tensor]:
+        return {"partners": self.partners}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> NearbyPairSum:
+        """Of a whole, whose partners are those of all cells."""
+        partners = tensors["partners"]
+        return replace(self, partners=partners, total=replace(self.total, pairs=both_ends(partners)))
 
     def shard(self, begin: int, end: int) -> NearbyPairSum:
         total, matrix = self.total.shard(begin, end), self.matrix.shard(begin, end)

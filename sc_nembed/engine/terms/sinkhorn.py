@@ -20,6 +20,7 @@ within 4e-3 at each step and 2e-4 at the end; on the grid, of 17 000 cells, with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,6 +60,12 @@ class SinkhornPartition(Term):
             mass, own = at_least(view, mass, SMALLEST), view.own(log_scale)
             log_scale = view.gather(own + relaxation * (self._per_cell(view).log() - mass.log() - own))
         return replace(self, log_scale=log_scale)
+
+    def carried(self) -> dict[str, Tensor]:
+        return {} if self.log_scale is None else {"log_scale": self.log_scale}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> SinkhornPartition:
+        return replace(self, log_scale=tensors.get("log_scale"))
 
     def __call__(self, view: View, *, value: bool) -> Force:
         if self.log_scale is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor
 
@@ -43,6 +44,25 @@ class Term(Protocol):
     def shard(self, begin: int, end: int) -> Self:
         """The term for views of these rows alone; the same for one that holds no list of edges."""
         return self
+
+    def carried(self) -> dict[str, Tensor]:
+        """What the term carries from step to step and does not follow from the step alone, numbers as 0-d tensors."""
+        return {}
+
+    def with_carried(self, tensors: Mapping[str, Tensor]) -> Self:
+        """The term with what `carried` gave, on the device of the run."""
+        return self
+
+    def fused_step(self, name: str, positions: Tensor) -> Callable[..., Any] | None:
+        """What does an optimizer's step in the pass that evaluates the term, None for all but a few; asked once a run.
+
+        `name` is the optimizer's `fused_as`. A term that has one is the same at all steps.
+        """
+        return None
+
+    def look(self, view: View) -> Force:
+        """Force and value where no step takes the force, so that its last bits may be others."""
+        return self(view, value=True)
 
     def __call__(self, view: View, *, value: bool) -> Force: ...
 
