@@ -16,7 +16,7 @@ from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.optimize.loop import MAX_HALVINGS, advance, optimize
 from sc_nembed.engine.optimize.optimizer import PreconditionedNesterov, resolve_optimizer
 from sc_nembed.engine.optimize.protocol import StepOptions
-from sc_nembed.engine.optimize.schedule import Phase, Ramp, unroll
+from sc_nembed.engine.optimize.schedule import Phase, Ramp, Schedule, unroll
 from sc_nembed.engine.optimize.state import Rules, RunState
 from sc_nembed.engine.pipeline import embed
 from sc_nembed.engine.presets import normalized as objective_of_runs
@@ -304,6 +304,24 @@ def test_scheduler_goes_back_with_the_run(matrix):
     state = optimize(some_state(), rules(terms, **scheduler), phases())
     rates = [row["lr"] for row in state.history]
     assert rates == pytest.approx([1, 0.95**9, 0.95**19, 0.95**29 / 2, 0.95**39 / 2], rel=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "Adam"])
+def test_a_run_that_went_back_is_gone_on_with_at_half_the_rate(matrix, optimizer):
+    kept, schedule = {}, Schedule((phases(momentum=0.9 if optimizer == "auto" else None),))
+    terms, made = objective(matrix), {"optimizer": resolve_optimizer(optimizer, None)}
+    terms["repulsion"] = Explodes(terms["repulsion"], at=[31])
+
+    def carry(info):
+        kept[info.iteration] = info.carried
+
+    exploded = optimize(some_state(), rules(terms, callbacks=(carry,), **made), schedule.path(""))
+    again = rules(objective(matrix), **made)
+    state = RunState.from_arrays(kept[30], some_state(), again, schedule)
+    assert (state.step, state.damping) == (30, 0.5)
+    found = optimize(state, again, schedule.path(""))
+    assert torch.equal(found.positions, exploded.positions)
+    assert found.history == exploded.history
 
 
 @pytest.mark.parametrize("rate", [1e6, 1e12, 1e20, 1e30])
