@@ -23,6 +23,7 @@ from sc_nembed.engine.terms import Attraction
 from sc_nembed.engine.view import View
 
 from . import _truth
+from ._plain import only_plain
 
 A, B = 1.577, 0.895
 DTYPES = [torch.float32, torch.float64]
@@ -205,7 +206,7 @@ def test_fused_epochs_equal_plain(n_components, exclude, monkeypatch):
     weights, start = some_weights(120, 0.06), cells(120, n_components)
     epochs = sampler(weights, exclude=exclude)
     fused = run(epochs, start, 2, rate=0.3)
-    monkeypatch.setattr(backend, "is_fused", lambda tensor: False)
+    only_plain(monkeypatch)
     plain = run(epochs, start, 2, rate=0.3)
     assert plain.dtype == torch.float32
     assert float((fused - start).norm() / start.norm()) > 0.1

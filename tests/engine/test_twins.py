@@ -20,9 +20,11 @@ from sc_nembed.engine.kernel import (
     StudentT,
 )  # fmt: skip
 from sc_nembed.engine.neighbors import nearest_neighbors
+from sc_nembed.engine.optimize.sampled import SampledEpochs
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.radial_sum import _convolve as convolve
 from sc_nembed.engine.radial_sum._influence import influence
+from sc_nembed.engine.terms import Force
 from sc_nembed.engine.terms.circle import drawn_pairs
 from sc_nembed.engine.terms.pair_potential import LocalPull, Pull, Push
 from sc_nembed.engine.view import View
@@ -151,6 +153,30 @@ def exact_sum(kernel, d, dtype):
         yield view.mine, (kernel, view.mine, view.everyone, weights, view.first)
 
 
+def nesterov(kernel, d, dtype):
+    """Of forces of which one has a curvature for each cell, none has, or two have."""
+    z, velocity = (numbers(N, d, dtype, seed) for seed in (1, 3))
+    each, flat = numbers(N, None, dtype, 5), numbers(1, None, dtype, 5)
+    force = {name: Force(numbers(N, d, dtype, seed), None, curvature) for seed, (name, curvature) in enumerate(
+        {"each": each, "flat": flat, "none": None}.items())}  # fmt: skip
+    for names in (("each", "flat"), ("flat", "each", "none"), ("each", "each"), ("flat",), ("each",)):
+        forces = [(1.5 - 0.4 * place, force[name]) for place, name in enumerate(names)]
+        yield z, (z, velocity, forces, 1.3, 0.9, torch.tensor(2.0, dtype=torch.float64))
+
+
+def adam(kernel, d, dtype):
+    z, gradient, mean = (numbers(N, d, dtype, seed) for seed in (1, 3, 4))
+    yield z, (z, gradient, mean, numbers(N, d, dtype, 5).square(), (0.9, 0.999), 1e-7, 0.3)
+
+
+def sampled_epoch(kernel, d, dtype):
+    z = numbers(N, d, dtype, 1, 8.0)  # far from each other: near pairs lose digits
+    for exclude in (False, True):
+        epochs = SampledEpochs(MATRIX, Rational(1.5, 0.9, clip=4.0), RationalRepulsion(1.5, 0.9), 3, exclude, 7)
+        epochs = replace(epochs, matrix=replace(MATRIX, weights=MATRIX.weights / MATRIX.weights.max()))
+        yield z, (epochs, z, 5, 12345, 1.0, 0.7, 0.1)
+
+
 NODES, SPACING = (48, 64, 80), 0.6
 
 
@@ -200,6 +226,9 @@ ARGUMENTS: dict[str, tuple[Callable, tuple[int, ...], float]] = {
     "exact sum": (exact_sum, (), 1e-5),
     "potential on a grid": (on_a_grid, (1, 2, 3), 1e-5),
     "reading of a grid": (off_a_grid, (1, 2, 3), 3e-4),
+    "nesterov": (nesterov, (1, 2, 3, 4), 1e-5),
+    "adam": (adam, (1, 2, 5), 1e-5),
+    "sampled epoch": (sampled_epoch, (1, 2, 3, 4), 1e-4),
     "nearest candidates": (candidates, (2, 5), 1e-6),
 }
 COMPILED = {key: entry for key, entry in TWINS.items() if key[1:] != twins.PLAIN}

@@ -180,11 +180,6 @@ def parallel(kernel: Callable, bounds: list[tuple[int, int]], *args: object) -> 
             future.result()
 
 
-def is_fused(tensor: Tensor) -> bool:
-    """Whether the numba twins of `engine.fused` take this tensor; any other goes through the plain torch functions."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
-
-
 def as_array(tensor: Tensor) -> np.ndarray:
     """The memory of a CPU tensor as a C-contiguous numpy array."""
     return np.ascontiguousarray(tensor.detach().numpy())
@@ -193,11 +188,6 @@ def as_array(tensor: Tensor) -> np.ndarray:
 def flat(tensor: Tensor) -> np.ndarray:
     """The memory of a CPU tensor as an array of one dimension; a write to it reaches a tensor that is contiguous."""
     return as_array(tensor).reshape(-1)
-
-
-def pairs(positions: Tensor) -> np.ndarray:
-    """Positions (n, 2) float32 as (n,) uint64: a loop gathers both coordinates at once."""
-    return as_array(positions).view(np.uint64)[:, 0]
 
 
 def in_ipython() -> bool:

@@ -77,6 +77,12 @@ TWINS: dict[tuple[str, str, torch.dtype | None], Twin] = {
     ("potential on a grid", *NUMBA): Twin("fused.on_grid.potential"),
     ("reading of a grid", *PLAIN): Twin("radial_sum.fft.plain_reading"),
     ("reading of a grid", *NUMBA): Twin("fused.on_grid.reading"),
+    ("nesterov", *PLAIN): Twin("optimize.optimizer.plain_nesterov"),
+    ("nesterov", *NUMBA): Twin("fused.update.step"),
+    ("adam", *PLAIN): Twin("optimize.adam.plain_step"),
+    ("adam", *NUMBA): Twin("fused.adam.step"),
+    ("sampled epoch", *PLAIN): Twin("optimize.sampled.plain_epoch"),
+    ("sampled epoch", *NUMBA): Twin("fused.umap.sampled_epoch"),
     ("nearest candidates", *PLAIN): Twin("neighbors.plain_nearest"),
     ("nearest candidates", *NUMBA): Twin("fused.affinity.nearest"),
 }

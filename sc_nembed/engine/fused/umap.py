@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from ..compute import backend
 from . import FAST, kernel
 from .attraction import coordinates
 from .counter_rng import integer
-from .kernels import rational_pull, rational_push
+from .kernels import rational_pull, rational_push, shape_of
+from .packing import packed, unsigned
 
+if TYPE_CHECKING:
+    from ..optimize.sampled import SampledEpochs
+
+ROWS = 1024
 TWO, ZERO = np.float32(2), np.float32(0)
 
 
@@ -98,3 +108,20 @@ def _sq_dist(here, positions, j):
     for d in range(here.shape[0]):
         total += (here[d] - positions[j, d]) ** 2
     return total
+
+
+def sampled_epoch(
+    epochs: SampledEpochs, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float
+) -> Tensor:
+    """As `optimize.sampled.plain_epoch`."""
+    moved, (indptr, excluded) = torch.empty_like(positions), epochs.excluded
+    points, of_epoch = backend.as_array(positions), epoch_any_d
+    if positions.shape[1] == 2:
+        points, of_epoch = packed(positions), epoch_2d
+    backend.parallel(
+        of_epoch, backend.chunk_bounds(positions.shape[0], ROWS), *unsigned(epochs.matrix),
+        backend.as_array(indptr).view(np.uint64), backend.as_array(excluded), points, epoch, np.uint64(key),
+        epochs.n_negatives, np.float32(2 * rate * attract), np.float32(2 * rate * repel), shape_of(epochs.kernel),
+        shape_of(epochs.repulsion), backend.flat(moved),
+    )  # fmt: skip
+    return moved

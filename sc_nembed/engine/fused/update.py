@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
+from ..compute import backend
+from ..optimize.measure import side_of
+from ..optimize.protocol import WeightedForces, as_two
 from . import FAST, kernel
 from .apart import read, write, write_other
 
 ONE, UNIT = np.uint64(1), np.float32(1)
+ROWS = 8192  # of a range
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, inline="always")
@@ -80,3 +86,20 @@ def nesterov(
                 min(sides[chunk, 0, d], moved[k]),
                 max(sides[chunk, 1, d], moved[k]),
             )
+
+
+def step(
+    positions: Tensor, velocity: Tensor, forces: WeightedForces, rate: float, momentum: float, max_step: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `optimize.optimizer.plain_nesterov`."""
+    (weight, force), (other_weight, other) = as_two(forces)
+    bounds = backend.chunk_bounds(positions.shape[0], ROWS)
+    moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
+    sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
+    backend.parallel(
+        nesterov, bounds, backend.flat(positions), backend.flat(velocity), np.float32(weight),
+        backend.flat(force.gradient), backend.as_array(force.curvature), np.float32(other_weight),
+        backend.flat(other.gradient), backend.as_array(other.curvature), np.float32(rate), np.float32(momentum),
+        np.float32(float(max_step)), backend.flat(moved), backend.flat(moving), sides,
+    )  # fmt: skip
+    return moved, moving, side_of(sides)

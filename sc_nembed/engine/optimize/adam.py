@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from ..compute import backend
-from ..fused import adam as fused_adam
-from .optimizer import FUSED_ROWS
+from ..compute.twins import twin
 from .protocol import Optimizer, weighted_sum
 
 
@@ -34,20 +32,21 @@ class Adam(Optimizer):
         gradient, _ = weighted_sum(forces)
         mean, square, done = state
         rate = options.lr * math.sqrt(1 - self.beta2 ** (done + 1)) / (1 - self.beta1 ** (done + 1))
-        move = self._fused if backend.is_fused(positions) else self._plain
-        positions, mean, square = move(positions, gradient, mean, square, rate)
+        betas = self.beta1, self.beta2
+        positions, mean, square = twin("adam", positions)(positions, gradient, mean, square, betas, self.eps, rate)
         return positions, (mean, square, done + 1)
 
-    def _fused(self, positions, gradient, mean, square, rate):
-        made = tuple(torch.empty(positions.shape) for _ in range(3))
-        backend.parallel(
-            fused_adam.adam, backend.chunk_bounds(positions.numel(), FUSED_ROWS),
-            *(backend.flat(part) for part in (positions, gradient, mean, square)), np.float32(1 - self.beta1),
-            np.float32(1 - self.beta2), np.float32(self.eps), np.float32(rate), *(backend.flat(part) for part in made),
-        )  # fmt: skip
-        return made
 
-    def _plain(self, positions, gradient, mean, square, rate):
-        mean = mean + (1 - self.beta1) * (gradient - mean)
-        square = square + (1 - self.beta2) * (gradient.square() - square)
-        return positions - rate * mean / (square.sqrt() + self.eps), mean, square
+def plain_step(
+    positions: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    betas: tuple[float, float],
+    eps: float,
+    rate: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """New positions and moments, (n, d) each; `rate` is corrected for the moments' start at 0."""
+    mean = mean + (1 - betas[0]) * (gradient - mean)
+    square = square + (1 - betas[1]) * (gradient.square() - square)
+    return positions - rate * mean / (square.sqrt() + eps), mean, square

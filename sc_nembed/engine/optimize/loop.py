@@ -11,7 +11,6 @@ can be objects of torch; so what is gone back to is a copy.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..compute import reductions
+from ..compute.notes import note
 from ..terms import Force
 from ..view import View
 from . import measure
@@ -44,11 +44,7 @@ def optimize(state: RunState, rules: Rules, path: tuple[Phase, ...], *, final: b
             raise
     else:
         return state
-    warnings.warn(
-        f"Interrupted after {state.step} of {rules.max_iter} steps; the embedding of that step is kept.",
-        UserWarning,
-        stacklevel=2,
-    )
+    note(f"Interrupted after {state.step} of {rules.max_iter} steps; the embedding of that step is kept.")
     checked = _checked(state, rules, settings[state.step - 1], _looked_at(state, rules))
     return replace(checked or state, stop_reason="interrupted")
 

@@ -15,18 +15,15 @@ import inspect
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend
-from ..fused import update as fused_update
-from ..terms import Force
+from ..compute.checks import refuse_unknown
+from ..compute.twins import twin
 from .measure import longest_side, side_of
-from .protocol import Optimizer, WeightedForces, weighted_sum
+from .protocol import Optimizer, WeightedForces, as_one, weighted_sum
 from .torch_optimizer import TorchOptimizer
 
-FUSED_ROWS = 8192  # rows of a range
 # base classes; LBFGS evaluates the objective many times a step, SparseAdam wants sparse gradients, two hold schedulers
 UNUSABLE = {"Optimizer", "LRScheduler", "LBFGS", "SparseAdam", "ChainedScheduler", "SequentialLR"}
 
@@ -52,12 +49,14 @@ class PreconditionedNesterov(Optimizer):
 
     def step(self, positions, forces, state, options):
         velocity, span = state
-        move = self._fused if backend.is_fused(positions) else self._plain
-        return move(positions, velocity, forces, options.lr, options.momentum, self._limit(span))
+        positions, velocity, span = twin("nesterov", positions)(
+            positions, velocity, forces, options.lr, options.momentum, self._limit(span)
+        )
+        return positions, (velocity, span)
 
     def step_within(self, move, weight, positions, forces, state, options):
         velocity, span = state
-        other_weight, other = _as_one(forces)
+        other_weight, other = as_one(forces)
         moved, moving, sides = move(
             positions, velocity, weight, other_weight, other, options.lr, options.momentum, float(self._limit(span))
         )
@@ -67,51 +66,19 @@ class PreconditionedNesterov(Optimizer):
         wanted = self.max_step_span * span
         return torch.where(wanted > self.max_step, wanted, self.max_step)  # NaN is no limit
 
-    @staticmethod
-    def _fused(positions, velocity, forces, rate, momentum, max_step):
-        (weight, force), (other_weight, other) = _as_two(forces)
-        bounds = backend.chunk_bounds(positions.shape[0], FUSED_ROWS)
-        moved, moving = torch.empty(positions.shape), torch.empty(positions.shape)
-        sides = np.empty((len(bounds), 2, positions.shape[1]), np.float32)
-        backend.parallel(
-            fused_update.nesterov, bounds, backend.flat(positions), backend.flat(velocity),
-            np.float32(weight), backend.flat(force.gradient), backend.as_array(force.curvature),
-            np.float32(other_weight), backend.flat(other.gradient), backend.as_array(other.curvature),
-            np.float32(rate), np.float32(momentum), np.float32(float(max_step)), backend.flat(moved),
-            backend.flat(moving), sides,
-        )  # fmt: skip
-        return moved, (moving, side_of(sides))
 
-    @staticmethod
-    def _plain(positions, velocity, forces, rate, momentum, max_step):
-        gradient, curvature = weighted_sum(forces)
-        move = gradient * (rate / curvature)[:, None]
-        velocity = momentum * velocity - move
-        length = velocity.norm(dim=1, keepdim=True)
-        shrink = length.reciprocal() * max_step
-        velocity = torch.where(length > max_step, velocity * shrink, velocity)
-        positions = positions + momentum * velocity - move
-        return positions, (velocity, longest_side(positions))
-
-
-def _as_one(forces: WeightedForces) -> tuple[float, Force]:
-    """Weight and force that stand for several; alone, one with a curvature stands for itself."""
-    if len(forces) == 1 and forces[0][1].curvature is not None:
-        return forces[0]
+def plain_nesterov(
+    positions: Tensor, velocity: Tensor, forces: WeightedForces, rate: float, momentum: float, max_step: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """New positions and velocity, (n, d) each, and the longest side of the box that holds the positions."""
     gradient, curvature = weighted_sum(forces)
-    return 1.0, Force(gradient, None, curvature)
-
-
-def _as_two(forces: WeightedForces) -> tuple[tuple[float, Force], tuple[float, Force]]:
-    """A force with a curvature for each cell and the rest as one, of weight 0 where there is none."""
-    each = [place for place, (_, force) in enumerate(forces) if _has_own_curvature(force)]
-    first = forces[each[0]] if each else _as_one(forces)
-    others = [pair for place, pair in enumerate(forces) if each and place != each[0]]
-    return first, _as_one(others) if others else (0.0, first[1])
-
-
-def _has_own_curvature(force: Force) -> bool:
-    return force.curvature is not None and force.curvature.shape[0] > 1
+    move = gradient * (rate / curvature)[:, None]
+    velocity = momentum * velocity - move
+    length = velocity.norm(dim=1, keepdim=True)
+    shrink = length.reciprocal() * max_step
+    velocity = torch.where(length > max_step, velocity * shrink, velocity)
+    positions = positions + momentum * velocity - move
+    return positions, velocity, longest_side(positions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +136,14 @@ def torch_class(given: Any, module: Any, base: type, name: str, extra: list[str]
 def check_names(name: str, kwargs: dict[str, Any], factory: type) -> None:
     """Refuse arguments that a class of torch does not have."""
     known = [key for key in inspect.signature(factory).parameters if key not in ("params", "lr", "optimizer")]
-    unknown = sorted(set(kwargs) - set(known))
-    if unknown:
-        raise TypeError(f"Unknown `{name}` {unknown} for {factory.__name__}; available: {known}.")
+    refuse_unknown(f"`{name}`", kwargs, known, f" for {factory.__name__}")
 
 
 def with_options(optimizer: Optimizer, kwargs: dict[str, Any] | str | None) -> Optimizer:
     """One of our own optimizers with other values of its fields."""
     options = {} if kwargs is None or isinstance(kwargs, str) else dict(kwargs)
     known = [item.name for item in fields(optimizer)]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise TypeError(f"Unknown `optimizer_kwargs` {unknown} for {type(optimizer).__name__}; available: {known}.")
+    refuse_unknown("`optimizer_kwargs`", options, known, f" for {type(optimizer).__name__}")
     return replace(optimizer, **options)
 
 

@@ -96,3 +96,25 @@ def weighted_sum(forces: WeightedForces) -> tuple[Tensor, Tensor]:
         if force.curvature is not None:
             curvature.add_(force.curvature, alpha=weight)
     return gradient, curvature
+
+
+def as_one(forces: WeightedForces) -> tuple[float, Force]:
+    """Weight and force that stand for several; alone, one with a curvature stands for itself."""
+    return forces[0] if len(forces) == 1 and forces[0][1].curvature is not None else _summed(forces)
+
+
+def _summed(forces: WeightedForces) -> tuple[float, Force]:
+    gradient, curvature = weighted_sum(forces)
+    return 1.0, Force(gradient, None, curvature)
+
+
+def as_two(forces: WeightedForces) -> tuple[tuple[float, Force], tuple[float, Force]]:
+    """A force with a curvature for each cell and the rest as one, of weight 0 where there is none."""
+    each = [place for place, (_, force) in enumerate(forces) if _has_own_curvature(force)]
+    first = forces[each[0]] if each else _summed(forces)
+    others = [pair for place, pair in enumerate(forces) if each and place != each[0]]
+    return first, as_one(others) if others else (0.0, first[1])
+
+
+def _has_own_curvature(force: Force) -> bool:
+    return force.curvature is not None and force.curvature.shape[0] > 1

@@ -15,19 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..compute import backend, counter_rng
-from ..fused import umap as fused_umap
-from ..fused.kernels import shape_of
+from ..compute import counter_rng
+from ..compute.twins import twin
 from ..graph import AffinityMatrix
 from ..kernel import Rational, RationalRepulsion
-from ..terms.attraction import unsigned
 from .protocol import Optimizer
-
-ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -64,8 +59,8 @@ class SampledEpochs(Optimizer):
     def step(self, positions, forces, state, options):
         attract, repel, (done,) = options.weights["attraction"], options.weights["repulsion"], state
         key = counter_rng.key_of(self.seed, done)
-        move = self._fused if backend.is_fused(positions) else self._plain
-        return move(positions, done + 1, key, attract, repel, options.lr), (done + 1,)
+        move = twin("sampled epoch", positions)
+        return move(self, positions, done + 1, key, attract, repel, options.lr), (done + 1,)
 
     @cached_property
     def excluded(self) -> tuple[Tensor, Tensor]:
@@ -80,44 +75,6 @@ class SampledEpochs(Optimizer):
         counts = torch.bincount(rows, minlength=n)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), columns[order]
 
-    @cached_property
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        indptr, excluded = self.excluded
-        return (*unsigned(self.matrix), backend.as_array(indptr).view(np.uint64), backend.as_array(excluded))
-
-    def _fused(self, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float) -> Tensor:
-        moved = torch.empty_like(positions)
-        points, of_epoch = backend.as_array(positions), fused_umap.epoch_any_d
-        if positions.shape[1] == 2:
-            points, of_epoch = backend.pairs(positions), fused_umap.epoch_2d
-        backend.parallel(
-            of_epoch, backend.chunk_bounds(positions.shape[0], ROWS), *self._arrays, points, epoch, np.uint64(key),
-            self.n_negatives, np.float32(2 * rate * attract), np.float32(2 * rate * repel),
-            shape_of(self.kernel), shape_of(self.repulsion), backend.flat(moved),
-        )  # fmt: skip
-        return moved
-
-    def _plain(self, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float) -> Tensor:
-        """All cells at once: the first edge of each, then the second, ...; the same order for every cell."""
-        degrees, current = self.matrix.degrees(), positions.clone()
-        for slot in range(int(degrees.max())):
-            rows = (degrees > slot).nonzero()[:, 0]
-            edges = self.matrix.indptr[rows] + slot
-            share = self.matrix.weights[edges].double()
-            sampled = (epoch * share).floor() > ((epoch - 1) * share).floor()
-            rows, others = rows[sampled], self.matrix.indices[edges[sampled]].long()
-            for _ in range(2):
-                apart = current[rows] - positions[others]
-                pull = -2 * self.kernel.log_slope(apart.square().sum(1, keepdim=True))
-                current[rows] -= rate * attract * pull * apart
-            push = torch.zeros_like(current)
-            for k in range(self.n_negatives):
-                chosen, drawn = self.drawn(key, rows, slot * self.n_negatives + k)
-                apart = current[chosen] - positions[drawn]
-                push[chosen] -= 2 * self.repulsion.slope(apart.square().sum(1, keepdim=True)) * apart
-            current += rate * repel * push
-        return current
-
     def drawn(self, key: int, rows: Tensor, draw: int) -> tuple[Tensor, Tensor]:
         """Those of the rows that have somebody to draw, and whom they draw, (m,) int64 both."""
         indptr, excluded = self.excluded
@@ -130,3 +87,27 @@ class SampledEpochs(Optimizer):
             passed = found >= excluded[(first + place).clamp_max(len(excluded) - 1)]
             found = found + (there & passed)
         return rows, found
+
+
+def plain_epoch(
+    epochs: SampledEpochs, positions: Tensor, epoch: int, key: int, attract: float, repel: float, rate: float
+) -> Tensor:
+    """All cells at once: the first edge of each, then the second, ...; the same order for every cell."""
+    degrees, current = epochs.matrix.degrees(), positions.clone()
+    for slot in range(int(degrees.max())):
+        rows = (degrees > slot).nonzero()[:, 0]
+        edges = epochs.matrix.indptr[rows] + slot
+        share = epochs.matrix.weights[edges].double()
+        sampled = (epoch * share).floor() > ((epoch - 1) * share).floor()
+        rows, others = rows[sampled], epochs.matrix.indices[edges[sampled]].long()
+        for _ in range(2):
+            apart = current[rows] - positions[others]
+            pull = -2 * epochs.kernel.log_slope(apart.square().sum(1, keepdim=True))
+            current[rows] -= rate * attract * pull * apart
+        push = torch.zeros_like(current)
+        for k in range(epochs.n_negatives):
+            chosen, drawn = epochs.drawn(key, rows, slot * epochs.n_negatives + k)
+            apart = current[chosen] - positions[drawn]
+            push[chosen] -= 2 * epochs.repulsion.slope(apart.square().sum(1, keepdim=True)) * apart
+        current += rate * repel * push
+    return current

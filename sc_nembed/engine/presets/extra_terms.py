@@ -12,10 +12,10 @@ from ..cells import Cells
 from ..compute import backend
 from ..config import EmbeddingConfig
 from ..fused import density as fused_density
+from ..fused.packing import ranges, unsigned
 from ..graph import AffinityMatrix, KnnGraph
 from ..neighbors import unit_rows
 from ..terms import Density, Reference
-from ..terms.attraction import ranges, unsigned
 from ..terms.reference import mean_of
 from .method import Problem
 

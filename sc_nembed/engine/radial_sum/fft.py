@@ -47,7 +47,6 @@ that a run arrives at within 0.4 % of that with exact sums. `tests/engine/test_r
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,6 +54,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..compute.notes import note
 from ..compute.reductions import bounding_box
 from ..compute.twins import twin
 from . import _convolve as convolve
@@ -115,11 +115,9 @@ class FftSum:
         spacing, nodes = grid_shape(upper - lower, coarsest)
         if spacing > coarsest and self.tolerance is not None and not self._is_told:
             self._is_told = True
-            warnings.warn(
+            note(
                 f"The embedding has become too wide for `tolerance`={self.tolerance:g}: the spacing of the grid grows "
-                f"beyond {coarsest:.2g}, and the error of the forces with it.",
-                UserWarning,
-                stacklevel=2,
+                f"beyond {coarsest:.2g}, and the error of the forces with it."
             )
         kind = self.influence(spacing, nodes)
         potential_of = twin("potential on a grid", sources)

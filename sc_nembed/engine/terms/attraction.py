@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..compute.twins import compiled_twin, twin
-from ..fused.packing import ranges, unsigned  # noqa: F401  for files that look for them here
 from ..graph import AffinityMatrix
 from ..kernel import Kernel
 from ..view import View
