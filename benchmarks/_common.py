@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anndata
@@ -28,6 +28,7 @@ import sc_nembed as ne
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import EntropicAffinity, InputAffinity
 from sc_nembed.engine.compute.backend import available_cores
+from sc_nembed.engine.configure import configured
 from sc_nembed.engine.graph import AffinityMatrix, KnnGraph
 from sc_nembed.engine.pipeline import EmbeddingResult, embed
 
@@ -143,7 +144,8 @@ def run_ours(
 ) -> tuple[EmbeddingResult, sp.csr_matrix]:
     """The default t-SNE from the features and a given start, and the P it used."""
     recorded = Recorded(entropic(len(features)))
-    config = replace(presets.tsne(), init=start, affinity_in=recorded, race=race, device="cpu", n_jobs=n_jobs)
+    given = {"init": start, "affinity_in": recorded, "race": race, "device": "cpu", "n_jobs": n_jobs}
+    config = configured(presets.tsne(), given)
     return embed(torch.from_numpy(features), config), as_csr(recorded.matrices[0])
 
 

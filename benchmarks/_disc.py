@@ -15,6 +15,7 @@ from scipy.spatial.distance import cdist
 
 from sc_nembed.engine import presets
 from sc_nembed.engine.affinity import PrecomputedAffinity
+from sc_nembed.engine.configure import configured
 from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.pipeline import embed
 
@@ -43,10 +44,8 @@ def links(points: np.ndarray, n_jobs: int) -> AffinityMatrix:
 
 def our_step(matrix: AffinityMatrix, points: np.ndarray, n_jobs: int, few: int, more: int) -> tuple[np.ndarray, float]:
     """The points after `more` steps, and seconds of one step of the real loop, its checks included."""
-    config = replace(
-        presets.tsne(), init=points, init_scaling="keep", early_exaggeration_iter=0, race=False, lr=RATE,
-        device="cpu", n_jobs=n_jobs,
-    )  # fmt: skip
+    given = {"init": points, "init_scaling": "keep", "early_exaggeration_iter": 0, "race": False, "lr": RATE}
+    config = configured(presets.tsne(), given | {"device": "cpu", "n_jobs": n_jobs})
     embed(matrix, replace(config, max_iter=1))  # compiles
     results = [embed(matrix, replace(config, max_iter=n)) for n in (few, more)]
     seconds = [result.seconds["optimize"] for result in results]

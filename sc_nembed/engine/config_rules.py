@@ -60,6 +60,15 @@ RATES = {
 }
 
 
+def check_backend(config: EmbeddingConfig, resolved: dict[str, str]) -> None:
+    """Refuse a backend that has nothing to do, once it is known what is searched and summed."""
+    name = config.backend
+    if name is None or "neighbors" in resolved or (name == "keops" and "radial_sum" in resolved):
+        return
+    sums = "" if name == "faiss" else " and no sums over all pairs are evaluated"
+    no_effect(f"backend={name!r}", f"in this call: no neighbors are searched{sums}")
+
+
 def check(config: EmbeddingConfig) -> None:
     """Everything that can be said without the cells."""
     _check_options(config)

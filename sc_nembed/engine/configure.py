@@ -67,16 +67,13 @@ def configured(preset: EmbeddingConfig, given: Mapping[str, Any], n_obs: int | N
     refuse_unknown("option", options, preset.method.option_names, f" of method {preset.method.name!r}")
     of_output = {name: options.pop(name) for name in preset.method.output_options if name in options}
     if of_output:
-        wishes["kwargs_affinity_out"] = {**(wishes.get("kwargs_affinity_out") or preset_kwargs(preset)), **of_output}
+        others = wishes.get("kwargs_affinity_out", preset.kwargs_affinity_out) or {}
+        wishes["kwargs_affinity_out"] = {**others, **of_output}
     if "affinity_in" in wishes:
         wishes["affinity_in"] = as_affinity(wishes["affinity_in"])
     wishes |= {name: as_layout(wishes[name]) for name in LAYOUTS if name in wishes}
     config = replace(preset, **wishes, options=replace(preset.options, **options))
     return config if n_obs is None else for_cells(config, n_obs)
-
-
-def preset_kwargs(preset: EmbeddingConfig) -> Mapping[str, Any]:
-    return preset.kwargs_affinity_out or {}
 
 
 def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,9 @@ class KnnGraph:
                 f"got {tuple(self.indices.shape)} and {tuple(self.distances.shape)}."
             )
 
+    def __len__(self) -> int:
+        return self.n_obs
+
     @property
     def n_obs(self) -> int:
         return self.indices.shape[0]
@@ -98,6 +101,9 @@ class AffinityMatrix:
     @property
     def n_edges(self) -> int:
         return self.indices.shape[0]
+
+    def __len__(self) -> int:
+        return self.n_rows
 
     @property
     def n_obs(self) -> int:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from .affinity import request as requests
 from .affinity.request import Request
 from .cells import Cells, Given, Source, cells_of, checked
 from .compute import backend, memory
-from .compute.checks import no_effect
 from .compute.notes import note
 from .config import EmbeddingConfig
+from .config_rules import check_backend
 from .configure import for_cells
 from .graph import AffinityMatrix, KnnGraph
 from .neighbors import default_method, nearest_neighbors
@@ -30,7 +30,7 @@ from .optimize import race
 from .optimize.callbacks import Callback, progress_bar
 from .optimize.encoder import EncoderOptimizer, encoded
 from .optimize.rate_scheduler import resolve_scheduler
-from .optimize.schedule import Schedule
+from .optimize.schedule import n_steps
 from .optimize.state import Rules, RunState
 from .presets.extra_terms import with_additions
 from .presets.method import Inputs, Problem, Sums
@@ -75,9 +75,8 @@ def embed(
     device = backend.resolve_device(config.device)
     resolved, seconds = {"device": str(device)}, dict.fromkeys(STAGES, 0.0)
     with backend.session(config.n_jobs) as n_jobs, _timed(seconds, "total"):
-        asked, config = config, _with_known_optimizer(config)
+        asked, config = config, for_cells(_with_known_optimizer(config), len(source))
         given = checked(source, features, config)
-        config = for_cells(config, given.n_cells)
         request = requests.resolve(config, given.source)
         for message in request.notes:
             note(message)
@@ -91,27 +90,23 @@ def embed(
             start, of_start = _start(config, cells)
             start = start.to(device, config.dtype)
         with _timed(seconds, "optimize"):
-            schedule = config.method.schedule(config, cells)
-            problem = _problem(config, cells, start, resolved)
-            state, path, branch = _optimized(config, cells, problem, schedule, start, callbacks, carried)
-        embedding, per_cell = cells.complete(state.positions), _per_cell(config, problem, cells, state.positions)
-    last, offset = state.history[-1], problem.offset
-    decided = request.used | of_start | used_exaggeration(config, path)
-    decided |= {"max_iter": sum(phase.n_steps for phase in path), "device": str(device), "n_jobs": n_jobs}
-    decided |= {"process_duplicates": given.merges} | _used_race(config, schedule)
+            run = _optimized(config, cells, start, resolved, callbacks, carried)
+        embedding, per_cell = cells.complete(run.state.positions), _per_cell(config, run, cells)
+    history = run.state.history
+    settled = {"device": str(device), "n_jobs": n_jobs, "process_duplicates": given.merges}
     return EmbeddingResult(
         embedding=embedding,
-        n_iter=state.step,
-        stop_reason=state.stop_reason,
-        history={name: np.array([row[name] for row in state.history]) for name in last},
-        kl_divergence=None if offset is None else last["attraction"] + last["repulsion"] + offset,
+        n_iter=run.state.step,
+        stop_reason=run.state.stop_reason,
+        history={name: np.array([row[name] for row in history]) for name in history[-1]},
+        kl_divergence=_divergence(run.problem, history[-1]),
         seconds=seconds,
-        resolved=resolved | ({"branch": branch} if branch else {}),
+        resolved=resolved,
         config=asked,
-        used=record(config, **decided),
+        used=record(config, **(request.used | of_start | run.used | settled)),
         n_edges=cells.matrix.n_edges,
         per_cell=per_cell,
-        encoder=None if config.encoder is None else state.optimizer[0],
+        encoder=None if config.encoder is None else run.state.optimizer[0],
     )
 
 
@@ -153,14 +148,6 @@ def _graph(
     return nearest_neighbors(source.values.to(device), request.k, metric=metric, method=resolved["neighbors"])
 
 
-def _check_backend(config: EmbeddingConfig, resolved: dict[str, str]) -> None:
-    """Refuse a backend that has nothing to do."""
-    if config.backend is None or "neighbors" in resolved or (config.backend == "keops" and "radial_sum" in resolved):
-        return
-    sums = "" if config.backend == "faiss" else " and no sums over all pairs are evaluated"
-    no_effect(f"backend={config.backend!r}", f"in this call: no neighbors are searched{sums}")
-
-
 def _start(config: EmbeddingConfig, cells: Cells) -> tuple[Tensor, dict[str, Any]]:
     """Starting positions; by what name and how they were scaled."""
     if config.encoder is not None:
@@ -185,7 +172,7 @@ def _problem(config: EmbeddingConfig, cells: Cells, start: Tensor, resolved: dic
     sums = Sums(config.backend, config.n_components, cells.matrix.n_rows, start.device, config.dtype)
     problem = with_additions(config.method.problem(config, inputs, sums), config, cells, start)
     resolved |= sums.chosen
-    _check_backend(config, resolved)
+    check_backend(config, resolved)
     if config.encoder is None:
         return problem
     module = copy.deepcopy(config.encoder).to(start.device)
@@ -193,31 +180,43 @@ def _problem(config: EmbeddingConfig, cells: Cells, start: Tensor, resolved: dic
     return replace(problem, optimizer=optimizer)
 
 
+class _Run(NamedTuple):
+    """What was minimised, how it ended, and what was used."""
+
+    problem: Problem
+    state: RunState
+    used: dict[str, Any]
+
+
 def _optimized(
-    config: EmbeddingConfig, cells: Cells, problem: Problem, schedule: Schedule, start: Tensor,
-    callbacks: Sequence[Callback], carried: Mapping[str, np.ndarray] | None,
-) -> tuple[RunState, tuple, str]:  # fmt: skip
-    """The last state of a run, the phases that led there, and the branch."""
+    config: EmbeddingConfig, cells: Cells, start: Tensor, resolved: dict[str, str], callbacks: Sequence[Callback],
+    carried: Mapping[str, np.ndarray] | None,
+) -> _Run:  # fmt: skip
+    schedule, problem = config.method.schedule(config, cells), _problem(config, cells, start, resolved)
     for name, share in problem.late.items():
         schedule = schedule.late(name, problem.strength[name], share)
     rules = _rules(config, cells, problem, schedule.longest_path())
     with progress_bar(schedule.all_steps(), config.verbose) as bar:
         rules = replace(rules, callbacks=(bar, *callbacks))
-        state = RunState(start, start - start.double().mean(0).to(start.dtype))
-        return race.run(state, rules, schedule, cells.features, carried)
+        begun = RunState(start, start - start.double().mean(0).to(start.dtype))
+        state, path, branch = race.run(begun, rules, schedule, cells.features, carried)
+    resolved |= {"branch": branch} if branch else {}
+    used = used_exaggeration(config, path) | {"max_iter": n_steps(path)}
+    return _Run(problem, state, used | ({"race": bool(branch)} if "race" in config.method.option_names else {}))
 
 
-def _per_cell(config: EmbeddingConfig, problem: Problem, cells: Cells, positions: Tensor) -> dict[str, Tensor]:
+def _divergence(problem: Problem, last: dict[str, float]) -> float | None:
+    """That of P and Q, where both are distributions."""
+    return None if problem.offset is None else last["attraction"] + last["repulsion"] + problem.offset
+
+
+def _per_cell(config: EmbeddingConfig, run: _Run, cells: Cells) -> dict[str, Tensor]:
     """Local radii, where they are asked for."""
     if not config.per_cell:
         return {}
-    density = problem.objective["density"]
-    radii = zip(config.per_cell, (density.log_radius, density.log_radii(positions)), strict=True)
+    density = run.problem.objective["density"]
+    radii = zip(config.per_cell, (density.log_radius, density.log_radii(run.state.positions)), strict=True)
     return {name: cells.spread(values.float()) for name, values in radii}
-
-
-def _used_race(config: EmbeddingConfig, schedule: Schedule) -> dict[str, bool]:
-    return {"race": len(schedule.branches) > 1} if "race" in config.method.option_names else {}
 
 
 def _rules(config: EmbeddingConfig, cells: Cells, problem: Problem, max_iter: int) -> Rules:

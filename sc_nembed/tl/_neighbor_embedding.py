@@ -244,26 +244,25 @@ def neighbor_embedding(
     slots, named = _keys.slots(key_added), Named(use_rep, n_pcs, neighbors_key, obsp)
     wishes = {
         "affinity_in": affinity_in, "affinity_out": affinity_out, "kwargs_affinity_out": kwargs_affinity_out,
-        "perplexity": perplexity, "n_neighbors": n_neighbors, "metric": metric, "n_components": n_components,
-        "lr": lr, "optimizer": optimizer, "optimizer_kwargs": optimizer_kwargs, "scheduler": scheduler,
+        "perplexity": perplexity, "n_neighbors": n_neighbors, "metric": metric, "n_components": n_components, "lr": lr,
+        "optimizer": optimizer, "optimizer_kwargs": optimizer_kwargs, "scheduler": scheduler,
         "scheduler_kwargs": scheduler_kwargs, "min_grad_norm": min_grad_norm, "max_iter": max_iter,
         "check_interval": check_interval, "init": init, "init_scaling": init_scaling,
-        "early_exaggeration_coeff": early_exaggeration_coeff, "early_exaggeration_iter":
-        early_exaggeration_iter, "exaggeration": exaggeration, "repulsion_strength": repulsion_strength,
+        "early_exaggeration_coeff": early_exaggeration_coeff, "early_exaggeration_iter": early_exaggeration_iter,
+        "exaggeration": exaggeration, "repulsion_strength": repulsion_strength,
         "process_duplicates": process_duplicates, "encoder": encoder, "max_grad_norm": max_grad_norm,
-        "reference": reference, "reference_strength": reference_strength, "density": density, "backend":
-        backend, "device": device, "n_jobs": n_jobs, "random_state": random_state,
+        "reference": reference, "reference_strength": reference_strength, "density": density, "backend": backend,
+        "device": device, "n_jobs": n_jobs, "random_state": random_state,
     }  # fmt: skip
     given = from_anndata(adata, wishes | method_options, verbose)
     config = configured(resolve_method(method), given, adata.n_obs)
     source = find_source(adata, config, named)
-    read = obsm_key(adata, reference)
-    columns = _keys.columns(slots, config.per_cell)
-    check_slots(adata, slots, source.names | ({read} - {None}), columns)
+    columns, of_reference = _keys.columns(slots, config.per_cell), _reference(adata, reference)
+    check_slots(adata, slots, source.names | set(of_reference.values()), columns)
     start = say(verbose, f"computing neighbor embedding ({config.method.name}) of {source.said}")
     result = embed(source.data, config, features=source.features, callbacks=_listed(callbacks))
     target = adata.copy() if copy else adata
-    write(target, slots, result, record_of(result, source, named.given() | _reference(read)), columns)
+    write(target, slots, result, record_of(result, source, named.given() | of_reference), columns)
     _train(encoder, result)
     _say_what_was_done(verbose, config, result, slots, columns, start)
     return target if copy else None
@@ -273,7 +272,9 @@ def _listed(callbacks: Callable | Sequence[Callable]) -> tuple[Callable, ...]:
     return (callbacks,) if callable(callbacks) else tuple(callbacks)
 
 
-def _reference(key: str | None) -> dict[str, str]:
+def _reference(adata: AnnData, reference: Any) -> dict[str, str]:
+    """The entry of `.obsm` that is pulled to, where one is named."""
+    key = obsm_key(adata, reference)
     return {} if key is None else {"reference": key}
 
 

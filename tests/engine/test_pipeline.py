@@ -498,7 +498,10 @@ def test_what_cannot_have_an_effect_is_refused(features):
         (features, {"affinity_in": "uniform", "perplexity": 5.0}, "perplexity"),
         (features, {"affinity_in": UniformAffinity(7), "n_neighbors": 9}, "n_neighbors"),
         (features, {"affinity_in": "precomputed"}, "needs a matrix"),
+        (features, {"affinity_in": "symmetric_entropic", "n_neighbors": 9}, "`n_neighbors` has no effect.*all pairs"),
         (graph, {"backend": "faiss"}, "backend"),
+        (UniformAffinity()(graph), {"perplexity": 5.0}, "`perplexity` has no effect.*affinities themselves"),
+        (UniformAffinity()(graph), {"n_neighbors": 5}, "`n_neighbors` has no effect.*affinities themselves"),
         (graph, {"affinity_in": UniformAffinity(7), "perplexity": 5.0}, "perplexity"),
     ):
         with pytest.raises(ValueError, match=message):
