@@ -1,1 +1,1 @@
-"""What the tools read out of an AnnData."""
+"""What is read of what users hand over: an AnnData, or arrays."""

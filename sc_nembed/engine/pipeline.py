@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from .affinity import request as requests
-from .affinity.request import Request
-from .cells import Cells, Given, Source, cells_of, checked
+from .affinity.request import Request, Start
+from .cells import Cells, Given, cells_of, checked
 from .compute import backend, memory
 from .compute.notes import note
 from .config import EmbeddingConfig
@@ -136,8 +136,8 @@ def _check_memory(config: EmbeddingConfig, given: Given, request: Request) -> No
 
 
 def _graph(
-    config: EmbeddingConfig, source: Source, request: Request, device: torch.device, resolved: dict[str, str]
-) -> Source:
+    config: EmbeddingConfig, source: Start, request: Request, device: torch.device, resolved: dict[str, str]
+) -> Start:
     """The neighbors that P is made of: searched, or kept of those that are given."""
     if source.n_held is not None:
         return source.nearest(request.k) if request.k else source

@@ -7,20 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._input.arrays import SPARSE, as_tensor
 from ..engine.affinity import PrecomputedAffinity
 from ..engine.cells import MIN_CELLS
 from ..engine.config import EmbeddingConfig
 from ..engine.configure import ALIASES, configured, without_aliases
 from ..engine.pipeline import embed
 from ..engine.presets import resolve_method
-
-SPARSE = ("csr", "csc", "coo")
 
 
 class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -121,10 +119,6 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
 # only here: scikit-learn wraps the methods of a new class for `set_output`, which would hide the condition
 Embedder.transform = available_if(lambda self: self.encoder is not None)(Embedder.transform)
-
-
-def as_tensor(X: Any) -> torch.Tensor:
-    return X if isinstance(X, torch.Tensor) else torch.from_numpy(X.toarray() if sp.issparse(X) else np.array(X))
 
 
 def _precision(X: Any) -> torch.dtype:

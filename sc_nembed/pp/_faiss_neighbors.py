@@ -11,10 +11,10 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine.cells.features import checked_features
+from .._input.arrays import SPARSE, as_tensor
+from ..engine.cells.features import centred, checked_features, origin_of
 from ..engine.compute import backend
 from ..engine.neighbors import completed, default_method, nearest_neighbors, nearest_of_fitted
-from ..estimator._base import SPARSE, as_tensor
 
 DTYPES = (np.float64, np.float32)
 
@@ -96,8 +96,7 @@ class FaissNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             points = checked_features(features, self.metric)
             graph = nearest_neighbors(points, k, metric=self.metric, method=default_method(len(points), points.device))
             self._graph = completed(graph, points, self.metric)  # scanpy needs rows of one length
-        # cosines have an origin; `checked_features` leaves it where it is
-        self._mean = 0 if self.metric == "cosine" else features.double().mean(0).to(features.dtype)
+        self._origin = origin_of(features, self.metric)
         self._points, self.effective_metric_ = points, self.metric
         self.n_samples_fit_ = self._n_features_out = points.shape[0]
         return self
@@ -126,7 +125,7 @@ class FaissNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self, "n_samples_fit_")
         X = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=DTYPES)
-        points = (as_tensor(X) - self._mean).float().contiguous()
+        points = centred(as_tensor(X), self._origin)
         if torch.equal(points, self._points):
             return self._fitted_matrix()
         with backend.session(backend.resolve_n_jobs(self.n_jobs)):

@@ -235,7 +235,7 @@ def test_reference_is_the_derivative_of_the_distance_from_it(n_components):
     layout = some_positions(n_components).roll(1, 0)
     layout = layout - layout.mean(0)
     positions = some_positions(n_components) + 3.0
-    term = Reference(layout).at(View.whole(positions), 0)
+    term = Reference(layout).at_step(View.whole(positions), 0)
     centred = positions - positions.mean(0)
     assert term.scale == pytest.approx(float(centred.norm() / layout.norm()))
 
@@ -260,8 +260,8 @@ def test_reference_of_a_cell_that_stands_for_several_equals_that_of_all_of_them(
     layout, positions = some_positions().roll(1, 0), some_positions() + 1.0
     everyone = layout[repeated] - layout[repeated].mean(0)
     first = torch.tensor([int((repeated == i).nonzero()[0]) for i in range(N)])
-    expected = Reference(everyone).at(View.whole(positions[repeated]), 0)
-    found = Reference(everyone[first], counts=counts).at(View.whole(positions), 0)
+    expected = Reference(everyone).at_step(View.whole(positions[repeated]), 0)
+    found = Reference(everyone[first], counts=counts).at_step(View.whole(positions), 0)
     assert found.scale == pytest.approx(expected.scale)
     one, other = found(View.whole(positions), value=True), expected(View.whole(positions[repeated]), value=True)
     assert float(one.value) == pytest.approx(float(other.value))

@@ -109,7 +109,7 @@ def partners(pairs) -> np.ndarray:
 @pytest.mark.parametrize(("n", "m"), [(60, 7), (60, 59), (2, 1), (64, 63), (97, 1), (5, 300)])
 def test_every_cell_draws_different_others(n, m):
     for step in (0, 1, 5):
-        drawn = partners(drawn_pairs(n, m, 4, CPU).at(step))
+        drawn = partners(drawn_pairs(n, m, 4, CPU).at_step(step))
         assert np.isin(drawn, (0, 1)).all()
         np.testing.assert_array_equal(np.diag(drawn), 0)
         np.testing.assert_array_equal(drawn.sum(1), min(m, n - 1))
@@ -121,7 +121,7 @@ def test_every_pair_is_drawn_as_often():
     n, m, n_draws = 24, 3, 4000
     pairs, counts = drawn_pairs(n, m, 0, CPU), np.zeros((n, n))
     for step in range(n_draws):
-        pairs = pairs.at(step)
+        pairs = pairs.at_step(step)
         counts += partners(pairs)
     share = m / (n - 1)
     z = (counts[~np.eye(n, dtype=bool)] - n_draws * share) / np.sqrt(n_draws * share * (1 - share))
@@ -132,14 +132,14 @@ def test_every_pair_is_drawn_as_often():
 def test_draws_follow_from_seed_and_step():
     first = drawn_pairs(50, 5, 1, CPU)
     assert torch.equal(first.cells, drawn_pairs(50, 5, 1, CPU).cells)
-    others = [first.at(1).cells, first.at(2).cells, first.at(16).cells, drawn_pairs(50, 5, 2, CPU).cells]
+    others = [first.at_step(1).cells, first.at_step(2).cells, first.at_step(16).cells, drawn_pairs(50, 5, 2, CPU).cells]
     assert not any(torch.equal(first.cells, other) for other in others)
 
 
 @pytest.mark.parametrize("potential", POTENTIALS, ids=str)
 @pytest.mark.parametrize("n_components", [1, 2, 3, 4])
 def test_sums_over_drawn_pairs_are_those_of_the_pairs(potential, n_components):
-    pairs = drawn_pairs(N, 7, 2, CPU).at(3)
+    pairs = drawn_pairs(N, 7, 2, CPU).at_step(3)
     positions = cells(n_components=n_components)
     share = torch.rand(N, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     drawn, points = partners(pairs), positions.numpy()
@@ -161,7 +161,7 @@ def test_sums_over_drawn_pairs_are_those_of_the_pairs(potential, n_components):
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("row_masses", ["even", "uneven"])
 def test_gradient_of_drawn_terms_is_the_derivative(name, row_masses):
-    term, positions = terms_of(matrix_of(row_masses=row_masses))[name].at(View.whole(cells()), 2), cells()
+    term, positions = terms_of(matrix_of(row_masses=row_masses))[name].at_step(View.whole(cells()), 2), cells()
     force = term(View.whole(positions), value=True)
     np.testing.assert_allclose(force.gradient, numerical(term, positions), atol=1e-8)
 
@@ -200,7 +200,7 @@ def test_drawn_contrast_is_the_expected_one_in_the_mean(potential):
     for seed in range(200):
         term = DrawnContrast(potential, matrix.row_mass, 1.0, drawn_pairs(N, m, seed, CPU))
         for step in range(10):
-            force = term.at(View.whole(positions), step)(View.whole(positions), value=True)
+            force = term.at_step(View.whole(positions), step)(View.whole(positions), value=True)
             found.append(np.append(force.gradient.numpy().ravel(), float(force.value)))
     truth = np.append(expected.gradient.numpy().ravel(), float(expected.value))
     error = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
@@ -225,7 +225,7 @@ def test_info_nce_is_its_expectation_in_the_mean(n, m, with_positive):
     matrix, positions = matrix_of(n), cells(n)
     edges, view = Edges(matrix, StudentT()), View.whole(positions)
     values = [
-        float(InfoNCE(edges, drawn_pairs(n, m, seed, CPU), with_positive).at(view, 1)(view, value=True).value)
+        float(InfoNCE(edges, drawn_pairs(n, m, seed, CPU), with_positive).at_step(view, 1)(view, value=True).value)
         for seed in range(2000)
     ]
     error = np.std(values, ddof=1) / np.sqrt(len(values))
@@ -275,7 +275,7 @@ def test_noise_of_nce_goes_to_the_least_loss():
     for start in (-15.0, 12.0):
         found = replace(term, log_noise=start)
         for _ in range(60):
-            found = found.at(View.whole(positions), 0)
+            found = found.at_step(View.whole(positions), 0)
         assert found.log_noise == pytest.approx(best, abs=2e-2)
 
 

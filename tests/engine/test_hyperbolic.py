@@ -368,7 +368,7 @@ def test_tool_records_what_it_did(pbmc):
     assert {"gamma": 1.0, "norm_strength": 0.01, "norm_scale": 0.1, "method": "cosne"}.items() <= recorded.items()
     assert "affinity_out" not in recorded
     assert np.linalg.norm(adata.obsm["X_ne"], axis=1).max() < 1
-    with pytest.raises(TypeError, match=r"available: \['gamma', 'norm_scale', 'norm_strength'\]"):
+    with pytest.raises(TypeError, match=r"available: \['gamma', 'norm_strength', 'norm_scale'\]"):
         ne.tl.neighbor_embedding(adata, method="cosne", use_rep="X_pca", dof=2.0)
 
 

@@ -274,7 +274,7 @@ def test_nearby_pairs_are_drawn_when_the_authors_draw_them():
     directed = PACMAPAffinity(6)(nearest_neighbors(cloud(n, 4), 56), symmetric=False)
     term, steps = nearby_pair_sum(partners.far(directed, 5, 0), Push(), directed, 1.0, 200, 0), []
     for done in range(451):
-        after = term.at(View.whole(positions), done)
+        after = term.at_step(View.whole(positions), done)
         if after is not term:
             steps.append(done - 1)
             assert not torch.equal(after.partners, term.partners)
@@ -282,7 +282,7 @@ def test_nearby_pairs_are_drawn_when_the_authors_draw_them():
             alone = PairSum(partners.both_ends(after.partners), Push())(View.whole(positions), value=True)
             assert torch.equal(force.gradient, alone.gradient)
             assert torch.equal(
-                after.at(View.whole(positions), done).partners, after.partners
+                after.at_step(View.whole(positions), done).partners, after.partners
             )  # going back draws the same
         term = after
     assert steps == [itr for itr in range(450) if itr > 200 and itr % 10 == 0]

@@ -74,7 +74,7 @@ def term_of(kernel, p: np.ndarray, n_components: int = 2, counts=None, dtype=tor
 
 def converged(term: SinkhornPartition, positions: torch.Tensor) -> SinkhornPartition:
     for step in range(60):
-        term = term.at(View.whole(positions), step)
+        term = term.at_step(View.whole(positions), step)
     return term
 
 
@@ -113,7 +113,7 @@ def test_a_step_leaves_a_fortieth_of_the_error_and_the_term_as_it_was():
     exact = converged(term_of(StudentT(), p), positions)
     near = replace(exact, log_scale=exact.log_scale + 0.05 * torch.from_numpy(np.random.default_rng(2).normal(size=N)))
     before = near.log_scale.clone()
-    after = near.at(View.whole(positions), 5).log_scale - exact.log_scale
+    after = near.at_step(View.whole(positions), 5).log_scale - exact.log_scale
     assert after.abs().max() < (before - exact.log_scale).abs().max() / 40
     assert torch.equal(near.log_scale, before)
 

@@ -111,7 +111,7 @@ def with_step(kernel, d, dtype):
 def drawn(*more: Callable) -> Callable:
     def made(kernel, d, dtype):
         for view in views(d, dtype).values():
-            pairs = drawn_pairs(N, 9, 3, CPU).at(18)
+            pairs = drawn_pairs(N, 9, 3, CPU).at_step(18)
             yield view.mine, (pairs, kernel, view, *(each(view, dtype) for each in more))
 
     return made

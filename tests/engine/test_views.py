@@ -467,7 +467,7 @@ def by_shards(make: Callable[[], Term], positions: torch.Tensor, steps: tuple[in
         begin, end = bounds[which]
         term, view = make().shard(begin, end), View(positions[begin:end], positions, begin, threads.of(which))
         for step in steps:
-            term = term.at(view, step)
+            term = term.at_step(view, step)
         return term(view, value=True)
 
     with ThreadPoolExecutor(2) as pool:
@@ -482,7 +482,7 @@ def test_shards_put_together_are_the_whole(name, dtype):
     positions, _ = positions_of(case, dtype)
     whole, view = case.fit(dtype), View.whole(positions)
     for step in steps:
-        whole = whole.at(view, step)
+        whole = whole.at_step(view, step)
     expected, found = whole(view, value=True), by_shards(lambda: case.fit(dtype), positions, steps)
     together = torch.cat([force.gradient for force in found])
     if case.same_bits and dtype == torch.float32:
@@ -503,7 +503,7 @@ def test_partners_of_new_cells_are_near_others_that_are_not_neighbors():
     fixed, new = tensor(FIXED, torch.float32), tensor(NEW, torch.float32)
     for dtype in DTYPES.values():
         view = View(new.to(dtype), fixed.to(dtype), None)
-        term = new_nearby(dtype).at(view, 11)
+        term = new_nearby(dtype).at_step(view, 11)
         table, neighbors = term.partners.numpy(), _truth.dense(rectangle()) > 0
         changed = table != TABLE[:M]
         assert changed.mean() > 0.9
@@ -573,7 +573,7 @@ def test_plain_steps_read_no_number_from_the_device(name, which):
     view = View.whole(fixed) if which == "fit" else View(new, fixed, None)
     term = without_data((case.fit if which == "fit" else case.new)(torch.float32))
     for step in (0, 11):
-        term = term.at(view, step)
+        term = term.at_step(view, step)
     force = term(view, value=True)
     assert force.gradient.shape == view.mine.shape
     assert force.gradient.device.type == force.value.device.type == "meta"

@@ -19,11 +19,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sc_nembed as ne
 from _cells import snapshot
+from sc_nembed._input.arrays import as_tensor
 from sc_nembed.engine import pipeline
 from sc_nembed.engine.cells.features import checked_features
 from sc_nembed.engine.neighbors import nearest_neighbors
 from sc_nembed.engine.neighbors.faiss import FLAT_CELLS
-from sc_nembed.estimator._base import as_tensor
 
 CELLS = np.random.default_rng(0).normal(size=(150, 6))
 NEW = np.random.default_rng(1).normal(size=(40, 6))

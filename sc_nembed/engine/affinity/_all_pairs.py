@@ -17,7 +17,7 @@ ROWS = 256
 NORMALIZATIONS = ("all", "row", None)
 SMALLEST = np.finfo(np.float32).tiny  # below, float32 has few digits or none
 
-Rows = Callable[[int, int], np.ndarray]  # from begin and end to (end - begin, n)
+RowsOf = Callable[[int, int], np.ndarray]  # from begin and end to (end - begin, n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def all_pairs(graph: KnnGraph, name: str) -> np.ndarray:
     return full if np.array_equal(full, full.T) else (full + full.T) / 2
 
 
-def from_rows(rows: Rows, row_mass: np.ndarray, *, normalized: bool) -> AffinityMatrix:
+def from_rows(rows: RowsOf, row_mass: np.ndarray, *, normalized: bool) -> AffinityMatrix:
     """The matrix whose rows a function gives, without its diagonal and what is below `SMALLEST`."""
     n, counts, columns, weights = len(row_mass), [np.zeros(1, np.int64)], [], []
     for begin, end in backend.chunk_bounds(n, ROWS):
@@ -132,7 +132,9 @@ def from_rows(rows: Rows, row_mass: np.ndarray, *, normalized: bool) -> Affinity
     )  # fmt: skip
 
 
-def normalized(log_kernel: Rows, n: int, normalization: str | None, symmetric: bool, parameter: str) -> AffinityMatrix:
+def normalized(
+    log_kernel: RowsOf, n: int, normalization: str | None, symmetric: bool, parameter: str
+) -> AffinityMatrix:
     bounds = backend.chunk_bounds(n, ROWS)
     log_mass = np.concatenate([_log_sum_exp(log_kernel(*rows)) for rows in bounds])
     if normalization == "row":
@@ -151,7 +153,7 @@ def normalized(log_kernel: Rows, n: int, normalization: str | None, symmetric: b
     return matrix
 
 
-def _by_row(log_kernel: Rows, log_mass: np.ndarray, symmetric: bool) -> Rows:
+def _by_row(log_kernel: RowsOf, log_mass: np.ndarray, symmetric: bool) -> RowsOf:
     n = len(log_mass)
 
     def rows(begin: int, end: int) -> np.ndarray:

@@ -37,7 +37,7 @@ OF_PARAMETERS = {
 }  # fmt: skip
 
 
-class Source(Protocol):
+class Start(Protocol):
     """What a run starts from; `n_held` is None for features, the neighbors of each cell a graph holds, 0 for P."""
 
     @property
@@ -136,7 +136,7 @@ def check_given(config: EmbeddingConfig, label: str) -> None:
         no_effect(name, f"here: {label} gives the affinities themselves")
 
 
-def resolve(config: EmbeddingConfig, source: Source) -> Request:
+def resolve(config: EmbeddingConfig, source: Start) -> Request:
     """The input affinity and the number of neighbors for a source."""
     if source.n_held == 0:
         for name in asked(config, ("perplexity", "n_neighbors")):
@@ -170,7 +170,7 @@ def _of_features(config: EmbeddingConfig, n_obs: int) -> tuple[InputAffinity, in
     return affinity, k, ()
 
 
-def _of_graph(config: EmbeddingConfig, source: Source) -> tuple[InputAffinity, int, tuple[str, ...]]:
+def _of_graph(config: EmbeddingConfig, source: Start) -> tuple[InputAffinity, int, tuple[str, ...]]:
     k = source.n_held
     if config.n_neighbors is not None:
         k = config.n_neighbors - 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import radial_sum
 from ..affinity import PrecomputedAffinity
-from ..affinity.request import Request, only_matched
+from ..affinity.request import Request, Start, only_matched
 from ..config import EmbeddingConfig
 from ..graph import AffinityMatrix, DenseAffinity, KnnGraph
 from ..initialization import pca
@@ -22,14 +22,13 @@ from .rows import Rows
 
 MIN_CELLS = 5
 DENSE_CELLS = 10_000  # cells above which a loss over dense matrices is refused: several of 400 MB each
-Source = Features | KnnGraph | AffinityMatrix
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """What a run starts from, checked: distinct rows where duplicates are processed, sorted where they are many."""
 
-    source: Source
+    source: Start
     features: Tensor | None  # centred
     raw: Tensor | None  # as they were given, for an encoder
     rows: Rows
@@ -129,7 +128,7 @@ def _check_size(config: EmbeddingConfig, n_rows: int) -> None:
         radial_sum.choose(n_rows, config.n_components)
 
 
-def _sorted(config: EmbeddingConfig, source: Source, features: Tensor | None, rows: Rows) -> tuple[Rows, Source]:
+def _sorted(config: EmbeddingConfig, source: Start, features: Tensor | None, rows: Rows) -> tuple[Rows, Start]:
     """Rows and source in the order of a space-filling curve, where there is a plane to lay it through."""
     plane = _plane(config, features)
     if plane is None:
@@ -148,7 +147,7 @@ def _plane(config: EmbeddingConfig, features: Tensor | None) -> Tensor | None:
     return None if features is None else pca(features, 2, config.random_state)
 
 
-def cells_of(config: EmbeddingConfig, given: Given, request: Request, graph: Source) -> Cells:
+def cells_of(config: EmbeddingConfig, given: Given, request: Request, graph: Start) -> Cells:
     """P of the cells that take part."""
     matrix, method = graph, config.method
     if request.affinity is not None:

@@ -13,10 +13,16 @@ from ..compute.checks import finite_rows
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """A representation whose neighbors are to be searched; `values` is (n, d), as `checked_features` gives them."""
+    """A representation whose neighbors are to be searched.
 
-    values: Tensor
+    Attributes
+    ----------
+    values
+        (n, d) float32, as `checked_features` gives them.
+    """
+
     n_held: ClassVar[None] = None
+    values: Tensor
 
     @property
     def n_obs(self) -> int:
@@ -42,6 +48,15 @@ def checked_features(features: Tensor, metric: str | None) -> Tensor:
     finite_rows(features.numpy(), "The representation")
     if features.shape[0] > 1 and bool((features == features[0]).all()):
         raise ValueError("All cells are equal in this representation, so there is nothing to embed.")
-    if metric == "cosine":
-        return features.float().contiguous()
-    return (features - features.double().mean(0).to(features.dtype)).float().contiguous()
+    return centred(features, origin_of(features, metric))
+
+
+def origin_of(features: Tensor, metric: str | None) -> Tensor:
+    """What is taken off features, (d,) of their type: their mean; for "cosine", whose angles have an origin, 0."""
+    mean = features.double().mean(0)
+    return (torch.zeros_like(mean) if metric == "cosine" else mean).to(features.dtype)
+
+
+def centred(features: Tensor, origin: Tensor) -> Tensor:
+    """(m, d) float32, in the frame of the features that have this origin."""
+    return (features - origin).float().contiguous()

@@ -89,7 +89,7 @@ def entropic(chunk, begin, end, distances, perplexity, share, weights):
             nearest = distances[i, c] if distances[i, c] < nearest else nearest
         for c in range(n_valid):
             sq_dist[c] = (distances[i, c] - nearest) * (distances[i, c] + nearest)
-        for c in range(n_valid):  # a loop that writes nothing: see `apart`
+        for c in range(n_valid):  # a loop that writes nothing: see `noalias`
             mean += sq_dist[c]
             n_nearest += sq_dist[c] == 0
         if n_nearest >= perplexity or n_valid <= perplexity:  # the entropy asked for is beyond a limit: take the limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .apart import read, write, write_other
+from .noalias import read, write, write_other
 from .splines import FIRST, cubic, dot, four, spline_slopes, splines
 
 

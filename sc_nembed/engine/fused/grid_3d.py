@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from . import FAST, kernel
-from .apart import read, write, write_other
+from .noalias import read, write, write_other
 from .splines import BLOCK, FIRST, cubic_of_two, dot, four, of_cubic, spline_slopes, splines
 
 inlined = njit(nogil=True, cache=True, fastmath=FAST, inline="always")

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from . import FAST
-from .apart import read
+from .noalias import read
 
 BLOCK = 256  # points whose splines are at hand at once
 FIRST = np.float32(1.5)  # where the first point lies, in nodes: splines reach one node back, half a node is to spare

@@ -13,7 +13,7 @@ from ..compute import backend
 from ..optimize.measure import side_of
 from ..optimize.protocol import WeightedForces, as_two
 from . import FAST, kernel
-from .apart import read, write, write_other
+from .noalias import read, write, write_other
 
 ONE, UNIT = np.uint64(1), np.float32(1)
 ROWS = 8192  # of a range

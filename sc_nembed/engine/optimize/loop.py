@@ -93,7 +93,7 @@ def _with_terms(state: RunState, rules: Rules) -> RunState:
         return state
     terms = rules.problem.objective if state.terms is None else state.terms
     view = View.whole(state.positions)
-    terms = {name: term.at(view, state.step) for name, term in terms.items()}
+    terms = {name: term.at_step(view, state.step) for name, term in terms.items()}
     return replace(state, terms=terms, terms_step=state.step)
 
 
@@ -109,7 +109,7 @@ def _looked_at(state: RunState, rules: Rules) -> dict[str, Force]:
     fused, _ = rules.fused or (None, None)
     for name, term in state.terms.items():
         is_stepped_with = rules.optimizer.takes_forces and name != fused
-        found[name] = term(view, value=True) if is_stepped_with else term.look(view)
+        found[name] = term(view, value=True) if is_stepped_with else term.with_value(view)
     return found
 
 

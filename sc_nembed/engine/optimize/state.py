@@ -160,11 +160,11 @@ class RunState:
 
 
 def _terms(objective: Objective, tensors: Mapping[str, Tensor], positions: Tensor, step: int) -> Objective:
-    """The terms of a step: what `at` finds and is not carried follows from the step alone."""
+    """The terms of a step: what `at_step` finds and is not carried follows from the step alone."""
     found, view = {}, View.whole(positions)
     for name, term in objective.items():
         own = {key: tensor.to(positions.device) for key, tensor in below(name, tensors).items()}
-        found[name] = term.with_carried(own).at(view, step).with_carried(own)
+        found[name] = term.with_carried(own).at_step(view, step).with_carried(own)
     return found
 
 

@@ -47,7 +47,7 @@ class Attraction(Term):
             momentum, max_step,
         )  # fmt: skip
 
-    def look(self, view: View) -> Force:
+    def with_value(self, view: View) -> Force:
         """Force and value, in one pass if there is one; the last bits of the force may differ from those of a call."""
         in_one_pass = compiled_twin("attraction in one pass", view.mine, self.kernel)
         return Force(*in_one_pass(self.matrix, self.kernel, view)) if in_one_pass else self(view, value=True)

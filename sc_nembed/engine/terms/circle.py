@@ -46,7 +46,7 @@ class DrawnPairs:
     seed: int
     step: int = 0
 
-    def at(self, step: int) -> DrawnPairs:
+    def at_step(self, step: int) -> DrawnPairs:
         """Those of another step."""
         same = step // ORDER_STEPS == self.step // ORDER_STEPS
         order = self.order if same else _order(len(self.order), self.seed, step).to(self.order.device)

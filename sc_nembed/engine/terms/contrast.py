@@ -64,8 +64,8 @@ class DrawnContrast(Term):
     total: float
     pairs: DrawnPairs
 
-    def at(self, view: View, step: int) -> DrawnContrast:
-        return replace(self, pairs=self.pairs.at(step))
+    def at_step(self, view: View, step: int) -> DrawnContrast:
+        return replace(self, pairs=self.pairs.at_step(step))
 
     def __call__(self, view: View, *, value: bool) -> Force:
         rates = self.row_mass.to(view.mine.dtype)

@@ -91,8 +91,8 @@ class InfoNCE(Term):
     pairs: DrawnPairs
     with_positive: bool = True
 
-    def at(self, view: View, step: int) -> InfoNCE:
-        return replace(self, pairs=self.pairs.at(step))
+    def at_step(self, view: View, step: int) -> InfoNCE:
+        return replace(self, pairs=self.pairs.at_step(step))
 
     def shard(self, begin: int, end: int) -> InfoNCE:
         return replace(self, edges=self.edges.shard(begin, end))
@@ -130,8 +130,8 @@ class NCE(Term):
     pairs: DrawnPairs
     log_noise: float = 0.0
 
-    def at(self, view: View, step: int) -> NCE:
-        pairs, noise = self.pairs.at(step), math.exp(self.log_noise)
+    def at_step(self, view: View, step: int) -> NCE:
+        pairs, noise = self.pairs.at_step(step), math.exp(self.log_noise)
         if view.is_new:
             return replace(self, pairs=pairs)
         _, share = self.edges.gradient(view, torch.full_like(view.mine[:, 0], noise))

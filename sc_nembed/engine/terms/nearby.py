@@ -43,7 +43,7 @@ class NearbyPairSum(Term):
     first_step: int
     seed: int
 
-    def at(self, view: View, step: int) -> NearbyPairSum:
+    def at_step(self, view: View, step: int) -> NearbyPairSum:
         done = step - self.first_step
         if done <= 1 or done % INTERVAL != 1:
             return self

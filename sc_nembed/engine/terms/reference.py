@@ -1,7 +1,8 @@
 """A pull towards a given layout (Kury, Kobak & Damrich 2025, "DREAMS"):  (1 / n) Σᵢ ‖zᵢ − z̄ − α rᵢ‖².
 
 R is the reference, centred; α = ‖Z − Z̄‖ / ‖R‖, Frobenius norms, makes it as large as the layout is. A step sees one α:
-`at` fits it, and the term is then a parabola. So the pull arranges, and leaves the size of the picture to the others.
+`at_step` fits it, and the term is then a parabola. So the pull arranges, and leaves the size of the picture to the
+others.
 
 A cell that stands for w equal ones counts w times (`counts`).
 """
@@ -27,7 +28,7 @@ class Reference(Term):
     scale: Tensor | float = 1.0
     counts: Tensor | None = None  # (n,)
 
-    def at(self, view: View, step: int) -> Reference:
+    def at_step(self, view: View, step: int) -> Reference:
         layout = view.own(self.layout)
         size, own = (view.sum(self._sq_norm(view, points)).sqrt() for points in (self._centred(view), layout))
         return replace(self, scale=size / own)

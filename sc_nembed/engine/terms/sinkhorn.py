@@ -48,7 +48,7 @@ class SinkhornPartition(Term):
     counts: Tensor | None = None
     log_scale: Tensor | None = None
 
-    def at(self, view: View, step: int) -> SinkhornPartition:
+    def at_step(self, view: View, step: int) -> SinkhornPartition:
         """The term with f of these positions; those of fixed cells stay as they are."""
         if view.is_new:
             return self
@@ -86,7 +86,7 @@ class SinkhornPartition(Term):
             raise ValueError(
                 "Rows of new cells are scaled by the f of the fixed ones: pass `log_scale`, as a fit left it."
             )
-        return self.at(view, 0)
+        return self.at_step(view, 0)
 
     def _sums(self, view: View, log_scale: Tensor) -> tuple[Tensor, Tensor]:
         """Σⱼ exp(fⱼ) qᵢⱼ (m,), over the twins of a cell too, and its push (m, d)."""

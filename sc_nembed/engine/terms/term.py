@@ -37,7 +37,7 @@ class Term(Protocol):
     of_all_rows: ClassVar[bool] = False
     """Whether a value is that of all rows; else it is a view's share, and those of shards add up to it."""
 
-    def at(self, view: View, step: int) -> Self:
+    def at_step(self, view: View, step: int) -> Self:
         """The term as a step sees it, the first being 0: with draws of its own, say. Most are the same at all steps."""
         return self
 
@@ -60,7 +60,7 @@ class Term(Protocol):
         """
         return None
 
-    def look(self, view: View) -> Force:
+    def with_value(self, view: View) -> Force:
         """Force and value where no step takes the force, so that its last bits may be others."""
         return self(view, value=True)
 
