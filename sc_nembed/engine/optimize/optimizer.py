@@ -58,8 +58,9 @@ class PreconditionedNesterov(Optimizer):
         velocity, span = state
         other_weight, other = as_one(forces)
         moved, moving, sides = move(
-            positions, velocity, weight, other_weight, other, options.lr, options.momentum, float(self._limit(span))
-        )
+            positions, velocity, weight, other_weight, other.gradient, other.curvature, options.lr, options.momentum,
+            float(self._limit(span)),
+        )  # fmt: skip
         return moved, (moving, side_of(sides))
 
     def _limit(self, span: Tensor) -> Tensor:

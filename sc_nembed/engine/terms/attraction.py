@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,26 +27,9 @@ class Attraction(Term):
     matrix: AffinityMatrix
     kernel: Kernel
 
-    def moves(self, positions: Tensor) -> bool:
-        """Whether `move` takes these positions."""
-        return compiled_twin("attraction and step", positions, self.kernel) is not None
-
     def fused_step(self, name: str, positions: Tensor) -> Callable[..., Any] | None:
-        return self.move if name == "nesterov" and self.moves(positions) else None
-
-    def move(
-        self, positions: Tensor, velocity: Tensor, weight: float, other_weight: float, other: Force, rate: float,
-        momentum: float, max_step: float,
-    ) -> tuple[Tensor, Tensor, np.ndarray]:  # fmt: skip
-        """The step of `PreconditionedNesterov` under this force and another one, in the pass that evaluates this one.
-
-        New positions and velocity, and the sides (ranges, 2, d) of the positions' boxes.
-        """
-        step = twin("attraction and step", positions, self.kernel)
-        return step(
-            self.matrix, self.kernel, positions, velocity, weight, other_weight, other.gradient, other.curvature, rate,
-            momentum, max_step,
-        )  # fmt: skip
+        step = compiled_twin("attraction and step", positions, self.kernel) if name == "nesterov" else None
+        return None if step is None else partial(step, self.matrix, self.kernel)
 
     def with_value(self, view: View) -> Force:
         """Force and value, in one pass if there is one; the last bits of the force may differ from those of a call."""
