@@ -45,6 +45,12 @@ class View:
         """All cells and all that act on them, the same."""
         return cls(positions, positions, 0)
 
+    @classmethod
+    def of_rows(cls, mine: Tensor, world: World) -> View:
+        """The rows of this process, beside those of all; of one process the whole."""
+        everyone = world.gather(mine)
+        return cls(mine, everyone, world.rows(len(everyone))[0], world)
+
     @property
     def is_new(self) -> bool:
         """Whether `mine` are no rows of `everyone`."""

@@ -13,6 +13,11 @@ from sc_nembed.engine.affinity import PrecomputedAffinity
 from sc_nembed.engine.affinity._symmetrize import directed
 from sc_nembed.engine.graph import AffinityMatrix
 from sc_nembed.engine.kernel import Gaussian, NoiseRepulsion, Rational, RationalRepulsion, StudentT
+from sc_nembed.engine.optimize.loop import optimize
+from sc_nembed.engine.optimize.optimizer import resolve_optimizer
+from sc_nembed.engine.optimize.schedule import Phase
+from sc_nembed.engine.optimize.state import Rules, RunState
+from sc_nembed.engine.presets.method import Problem
 from sc_nembed.engine.radial_sum import RADIAL_SUMS
 from sc_nembed.engine.terms import (
     NCE,
@@ -496,6 +501,42 @@ def test_shards_put_together_are_the_whole(name, dtype):
     if expected.curvature is not None:
         rows = [force.curvature.expand(len(force.gradient)) for force in found]
         assert _truth.relative(torch.cat(rows), expected.curvature.expand(len(positions))) <= 1e-6
+
+
+def end_of_run(optimizer: str, world) -> tuple[torch.Tensor, tuple]:
+    """The rows of a process after a few steps of t-SNE, and what its checks have seen."""
+    positions, bounds = tensor(FIXED, torch.float32), world.rows(N)
+    mine = slice(*bounds)
+    plan = RADIAL_SUMS["torch"](
+        StudentT(), n_components=2, tolerance=None, device=torch.device("cpu"), dtype=torch.float32, world=world
+    )
+    terms = {
+        "repulsion": Partition(plan, MATRIX.total),
+        "attraction": Attraction(MATRIX, StudentT()).shard(*bounds),
+        "reference": Reference(positions.roll(1, 1) - positions.roll(1, 1).mean(0)),
+    }
+    rules = Rules(
+        Problem(terms, dict.fromkeys(terms, 1.0)), resolve_optimizer(optimizer, None), max_iter=12, check_interval=4,
+        min_grad_norm=0.0, max_grad_norm=0.3, world=world,
+    )  # fmt: skip
+    rate, momentum = (1.0, 0.8) if optimizer == "auto" else (0.05, None)
+    phases = tuple(Phase(str(anchor), 6, {"attraction": 2.0}, rate, momentum, anchor) for anchor in (0.1, 0.0))
+    state = optimize(RunState(positions[mine].clone(), positions[mine].clone()), rules, phases)
+    return state.positions, state.history
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "DeltaBarDelta", "Adam", "SGD"])
+def test_a_run_of_two_shards_is_that_of_one_process(optimizer):
+    """But for the order in which sums over all cells are added up."""
+    expected, history = end_of_run(optimizer, SERIAL)
+    threads = Threads([(0, BETWEEN), (BETWEEN, N)])
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda which: end_of_run(optimizer, threads.of(which)), range(2)))
+    assert _truth.relative(torch.cat([positions for positions, _ in found]), expected) <= 1e-4
+    assert _truth.relative(expected, tensor(FIXED, torch.float32)) > 1e-3
+    assert found[0][1] == found[1][1]
+    for row, truth in zip(found[0][1], history, strict=True):
+        assert row == pytest.approx(truth, rel=1e-4)
 
 
 def test_partners_of_new_cells_are_near_others_that_are_not_neighbors():

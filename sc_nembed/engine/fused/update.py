@@ -12,6 +12,7 @@ from torch import Tensor
 from ..compute import backend
 from ..optimize.measure import side_of
 from ..optimize.protocol import WeightedForces, as_two
+from ..world import SERIAL, World
 from . import FAST, kernel
 from .noalias import read, write, write_other
 
@@ -89,8 +90,9 @@ def nesterov(
 
 
 def step(
-    positions: Tensor, velocity: Tensor, forces: WeightedForces, rate: float, momentum: float, max_step: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+    positions: Tensor, velocity: Tensor, forces: WeightedForces, rate: float, momentum: float, max_step: Tensor,
+    world: World = SERIAL,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """As `optimize.optimizer.plain_nesterov`."""
     (weight, force), (other_weight, other) = as_two(forces)
     bounds = backend.chunk_bounds(positions.shape[0], ROWS)
@@ -102,4 +104,4 @@ def step(
         backend.flat(other.gradient), backend.as_array(other.curvature), np.float32(rate), np.float32(momentum),
         np.float32(float(max_step)), backend.flat(moved), backend.flat(moving), sides,
     )  # fmt: skip
-    return moved, moving, side_of(sides)
+    return moved, moving, side_of(sides, world)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..compute.twins import twin
+from ..world import SERIAL
 from .protocol import Optimizer, weighted_sum
 
 
@@ -25,7 +26,7 @@ class Adam(Optimizer):
     eps: float = 1e-7
     parts = ("mean", "square", "done")
 
-    def start(self, positions, setting, state):
+    def start(self, positions, setting, state, world=SERIAL):
         return (torch.zeros_like(positions), torch.zeros_like(positions), 0) if state is None else state
 
     def step(self, positions, forces, state, options):

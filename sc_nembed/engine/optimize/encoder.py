@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..compute.counter_rng import key_of
+from ..world import SERIAL
 from .named import below, prefixed
 from .protocol import Optimizer, weighted_sum
 from .torch_optimizer import TorchOptimizer, take_tensors, tensors_of_torch
@@ -29,7 +30,7 @@ class EncoderOptimizer(Optimizer):
     recipe: TorchOptimizer
     seed: int
 
-    def start(self, positions, setting, state):
+    def start(self, positions, setting, state, world=SERIAL):
         module, done = (copy.deepcopy(self.module), 0) if state is None else (state[0], state[2])
         return module, self.recipe.make(module.parameters(), setting), done
 

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..compute import reductions
 from ..compute.notes import note
 from ..terms import Force
 from ..view import View
+from ..world import SERIAL, World
 from . import measure
 from .callbacks import StepInfo
 from .protocol import StepOptions, WeightedForces, weighted_sum
@@ -51,7 +51,7 @@ def optimize(state: RunState, rules: Rules, path: tuple[Phase, ...], *, final: b
 
 def _fused(rules: Rules, positions: Tensor) -> tuple[str, Callable[..., Any]] | None:
     """The first term that does the optimizer's step in its own pass, where the gradients need not be known before."""
-    if rules.optimizer.fused_as is None or rules.max_grad_norm is not None:
+    if rules.optimizer.fused_as is None or rules.max_grad_norm is not None or rules.world is not SERIAL:
         return None
     terms, kind = rules.problem.objective, rules.optimizer.fused_as
     found = ((name, term.fused_step(kind, positions)) for name, term in terms.items())
@@ -92,7 +92,7 @@ def _with_terms(state: RunState, rules: Rules) -> RunState:
     if state.terms_step == state.step:
         return state
     terms = rules.problem.objective if state.terms is None else state.terms
-    view = View.whole(state.positions)
+    view = View.of_rows(state.positions, rules.world)
     terms = {name: term.at_step(view, state.step) for name, term in terms.items()}
     return replace(state, terms=terms, terms_step=state.step)
 
@@ -105,11 +105,12 @@ def _is_due(state: RunState, rules: Rules, last: bool) -> bool:
 
 def _looked_at(state: RunState, rules: Rules) -> dict[str, Force]:
     """Every force, with its value."""
-    view, found = View.whole(state.positions), {}
+    view, found = View.of_rows(state.positions, rules.world), {}
     fused, _ = rules.fused or (None, None)
     for name, term in state.terms.items():
         is_stepped_with = rules.optimizer.takes_forces and name != fused
-        found[name] = term(view, value=True) if is_stepped_with else term.with_value(view)
+        force = term(view, value=True) if is_stepped_with else term.with_value(view)
+        found[name] = force if term.of_all_rows else replace(force, value=rules.world.sum(force.value))
     return found
 
 
@@ -118,7 +119,7 @@ def _checked(state: RunState, rules: Rules, setting: Setting, forces: dict[str, 
     losses = _losses(rules, forces)
     loss = losses[0]
     gradient, _ = weighted_sum([(setting.weights[name], force) for name, force in forces.items()])
-    grad_norm = reductions.norm(gradient)
+    grad_norm = float(measure.length(gradient, rules.world))
     far = [now > 2 * abs(start) + 10 for now, start in zip(losses, state.start_losses, strict=True)]
     exploded = not rules.problem.bounded and all(far)
     if not math.isfinite(loss) or not math.isfinite(grad_norm) or exploded:
@@ -179,14 +180,14 @@ def advance(state: RunState, rules: Rules, setting: Setting, forces: dict[str, F
     """One step; `forces` where they are known already."""
     optimizer, kept, scheduler = rules.optimizer, state.optimizer, state.scheduler
     if setting.first or kept is None:
-        kept, scheduler = optimizer.start(state.positions, setting, kept), rules.scheduler_of(setting)
-    options = StepOptions(setting.learning_rate, setting.momentum, weights=setting.weights)
+        kept, scheduler = optimizer.start(state.positions, setting, kept, rules.world), rules.scheduler_of(setting)
+    options = StepOptions(setting.learning_rate, setting.momentum, weights=setting.weights, world=rules.world)
     if scheduler is not None:
         options = scheduler.changed(options)
     options = replace(options, lr=options.lr * state.damping)
     positions, kept = _stepped(state, rules, setting, forces, kept, options)
     if setting.phase.anchor:
-        positions = _pulled(positions, state.start, setting.phase.anchor)
+        positions = _pulled(positions, state.start, setting.phase.anchor, rules.world)
     if scheduler is not None:
         scheduler.advance()
     return replace(
@@ -214,19 +215,19 @@ def _weighted(
     """Weight and force of each of the terms; where the gradients are too long together, shortened."""
     fused, _ = rules.fused or (None, None)
     known = {name: force for name, force in (forces or {}).items() if name != fused}  # that one was only looked at
-    view = View.whole(state.positions)
+    view = View.of_rows(state.positions, rules.world)
     found = [known[name] if name in known else state.terms[name](view, value=False) for name in names]
     weighted = [(setting.weights[name], force) for name, force in zip(names, found, strict=True)]
     if rules.max_grad_norm is None or not weighted:
         return weighted
-    length = measure.length(weighted_sum(weighted)[0])
+    length = measure.length(weighted_sum(weighted)[0], rules.world)
     share = (torch.full_like(length, rules.max_grad_norm) / length.clamp_min(SHORTEST)).clamp_max(1.0)
     return [(weight, replace(force, gradient=force.gradient * share)) for weight, force in weighted]
 
 
-def _pulled(positions: Tensor, start: Tensor, anchor: float) -> Tensor:
+def _pulled(positions: Tensor, start: Tensor, anchor: float, world: World) -> Tensor:
     """Z + anchor · (αI − Z), α the scale at which the start I fits Z best."""
-    scale = anchor * (measure.dot(positions, start) / measure.dot(start, start))
+    scale = anchor * (measure.dot(positions, start, world) / measure.dot(start, start, world))
     if positions.device.type == "cpu":
         return positions.mul_(1 - anchor).add_(start, alpha=float(scale))
     return positions.mul_(1 - anchor).add_(start * scale)  # without waiting for the scale

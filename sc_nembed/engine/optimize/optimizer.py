@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ..compute.checks import refuse_unknown
 from ..compute.twins import twin
-from .measure import longest_side, side_of
+from ..world import SERIAL, World
+from .measure import longest_side, mean, side_of
 from .protocol import Optimizer, WeightedForces, as_one, weighted_sum
 from .torch_optimizer import TorchOptimizer
 
@@ -42,15 +43,15 @@ class PreconditionedNesterov(Optimizer):
     fused_as = "nesterov"
     parts = ("velocity", "span")
 
-    def start(self, positions, setting, state):
+    def start(self, positions, setting, state, world=SERIAL):
         if state is not None:
             return state  # the velocity lives through phases
-        return torch.zeros_like(positions), longest_side(positions)
+        return torch.zeros_like(positions), longest_side(positions, world)
 
     def step(self, positions, forces, state, options):
         velocity, span = state
         positions, velocity, span = twin("nesterov", positions)(
-            positions, velocity, forces, options.lr, options.momentum, self._limit(span)
+            positions, velocity, forces, options.lr, options.momentum, self._limit(span), options.world
         )
         return positions, (velocity, span)
 
@@ -69,9 +70,10 @@ class PreconditionedNesterov(Optimizer):
 
 
 def plain_nesterov(
-    positions: Tensor, velocity: Tensor, forces: WeightedForces, rate: float, momentum: float, max_step: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """New positions and velocity, (n, d) each, and the longest side of the box that holds the positions."""
+    positions: Tensor, velocity: Tensor, forces: WeightedForces, rate: float, momentum: float, max_step: Tensor,
+    world: World = SERIAL,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """New positions and velocity, (m, d) each, and the longest side of the box that holds the positions of all."""
     gradient, curvature = weighted_sum(forces)
     move = gradient * (rate / curvature)[:, None]
     velocity = momentum * velocity - move
@@ -79,7 +81,7 @@ def plain_nesterov(
     shrink = length.reciprocal() * max_step
     velocity = torch.where(length > max_step, velocity * shrink, velocity)
     positions = positions + momentum * velocity - move
-    return positions, velocity, longest_side(positions)
+    return positions, velocity, longest_side(positions, world)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class DeltaBarDelta(Optimizer):
     max_step: float = 5.0
     parts = ("moved", "gains")
 
-    def start(self, positions, setting, state):
+    def start(self, positions, setting, state, world=SERIAL):
         return (torch.zeros_like(positions), torch.ones_like(positions)) if state is None else state
 
     def step(self, positions, forces, state, options):
@@ -106,7 +108,7 @@ class DeltaBarDelta(Optimizer):
         length = moved.norm(dim=1, keepdim=True)
         moved = torch.where(length > self.max_step, moved * (self.max_step / length), moved)
         positions = positions + moved
-        return positions - positions.double().mean(0).to(positions.dtype), (moved, gains)
+        return positions - mean(positions, options.world).to(positions.dtype), (moved, gains)
 
 
 def resolve_optimizer(optimizer: Any, kwargs: dict[str, Any] | str | None) -> Optimizer:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..terms import Force
+from ..world import SERIAL, World
 from .schedule import Setting
 
 WeightedForces = list[tuple[float, Force]]
@@ -27,12 +28,15 @@ class StepOptions:
         None where the optimizer has its own.
     weights
         Of the terms, by name; for an optimizer that takes no forces.
+    world
+        The processes that hold the other rows.
     """
 
     lr: float
     momentum: float | None = None
     betas: tuple[float, float] | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    world: World = SERIAL
 
     def of_torch(self) -> dict[str, Any]:
         """The options that are given, by their names in torch."""
@@ -51,7 +55,7 @@ class Optimizer(Protocol):
     fused_as: ClassVar[str | None] = None
     parts: ClassVar[tuple[str, ...]] = ()
 
-    def start(self, positions: Tensor, setting: Setting, state: Any) -> Any:
+    def start(self, positions: Tensor, setting: Setting, state: Any, world: World = SERIAL) -> Any:
         """The state at the beginning of a phase, given the one of the phase before (None at first)."""
 
     def step(self, positions: Tensor, forces: WeightedForces, state: Any, options: StepOptions) -> tuple[Tensor, Any]:

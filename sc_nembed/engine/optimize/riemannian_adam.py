@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..poincare import conformal, exponential, inside, transport
+from ..world import SERIAL
 from .protocol import Optimizer, weighted_sum
 
 
@@ -28,7 +29,7 @@ class RiemannianAdam(Optimizer):
                 f"`betas` must be two numbers from 0 to below 1, and `eps` positive; got {self.betas!r}, {self.eps!r}."
             )
 
-    def start(self, positions, setting, state):
+    def start(self, positions, setting, state, world=SERIAL):
         if state is not None:
             return state  # the moments live through phases
         return torch.zeros_like(positions, dtype=torch.float64), positions.new_zeros(len(positions), 1).double(), 0

@@ -22,6 +22,7 @@ from ..compute import counter_rng
 from ..compute.twins import twin
 from ..graph import AffinityMatrix
 from ..kernel import Rational, RationalRepulsion
+from ..world import SERIAL
 from .protocol import Optimizer
 
 
@@ -53,7 +54,7 @@ class SampledEpochs(Optimizer):
     takes_forces = False
     parts = ("epochs",)
 
-    def start(self, positions, setting, state):
+    def start(self, positions, setting, state, world=SERIAL):
         return (0,) if state is None else state  # epochs done
 
     def step(self, positions, forces, state, options):

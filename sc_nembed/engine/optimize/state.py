@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..terms import Objective
 from ..view import View
+from ..world import SERIAL, World
 from .named import array_of, below, prefixed, tensors_of
 from .protocol import Optimizer
 from .rate_scheduler import RateScheduler
@@ -40,6 +41,7 @@ class Rules:
     max_grad_norm: float | None = None  # gradients longer than this are shortened to it
     callbacks: tuple[Callback, ...] = ()
     complete: Callable[[Tensor], Tensor] = lambda positions: positions  # adds the cells that take no part
+    world: World = SERIAL  # a state has the rows of this process
     interruptible: bool = False  # the first Ctrl-C ends the run and keeps the embedding
     fused: tuple[str, Callable[..., Any]] | None = None  # a term, and the optimizer's step in its pass: see `optimize`
 
@@ -136,6 +138,7 @@ class RunState:
         _check_fit(arrays, begun, schedule)
         tensors, step, terms_step = tensors_of(arrays), int(arrays["step"]), int(arrays["terms_step"])
         positions, branch = tensors["positions"].to(begun.positions.device), str(arrays["branch"])
+        view = View.of_rows(positions, rules.world)
         last = unroll(schedule.path(branch), rules.problem.strength)[step - 1]
         first = unroll((last.phase,), rules.problem.strength)[0]  # of the phase, when torch's objects were made
         scheduler = rules.scheduler_of(first)
@@ -147,7 +150,7 @@ class RunState:
             step=step,
             optimizer=rules.optimizer.from_tensors(below("optimizer", tensors), positions, first),
             scheduler=None if scheduler is None else scheduler.with_tensors(below("scheduler", tensors)),
-            terms=_terms(rules.problem.objective, below("terms", tensors), positions, terms_step),
+            terms=_terms(rules.problem.objective, below("terms", tensors), view, terms_step),
             terms_step=terms_step,
             damping=float(arrays["damping"]),
             rate=float(arrays["rate"]),
@@ -159,11 +162,11 @@ class RunState:
         )
 
 
-def _terms(objective: Objective, tensors: Mapping[str, Tensor], positions: Tensor, step: int) -> Objective:
+def _terms(objective: Objective, tensors: Mapping[str, Tensor], view: View, step: int) -> Objective:
     """The terms of a step: what `at_step` finds and is not carried follows from the step alone."""
-    found, view = {}, View.whole(positions)
+    found = {}
     for name, term in objective.items():
-        own = {key: tensor.to(positions.device) for key, tensor in below(name, tensors).items()}
+        own = {key: tensor.to(view.mine.device) for key, tensor in below(name, tensors).items()}
         found[name] = term.with_carried(own).at_step(view, step).with_carried(own)
     return found
 

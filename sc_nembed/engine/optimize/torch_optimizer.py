@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..world import SERIAL
 from .named import below, numbers_of, prefixed, tensors_of_numbers
 from .protocol import Optimizer, weighted_sum
 from .schedule import Setting
@@ -28,7 +29,7 @@ class TorchOptimizer(Optimizer):
             kwargs["momentum"] = setting.momentum
         return self.factory(parameters, lr=setting.learning_rate, **kwargs)
 
-    def start(self, positions, setting, state):
+    def start(self, positions, setting, state, world=SERIAL):
         return self.make([torch.nn.Parameter(positions.clone())], setting)
 
     def step(self, positions, forces, state, options):
